@@ -1,0 +1,39 @@
+"""Backends by name, loaded when asked for: the one late binding of the house.
+
+A backend is a module with `METHODS`, method name -> (forward, backward), under the contract of anatomy/method.py:
+forward(arguments) -> y, saved [, state];  backward(dy, cache) -> gradients.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+
+ROOMS = {"numba": "refnorm.kernels.cpu", "cuda": "refnorm.kernels.cuda"}
+
+
+def names() -> tuple[str, ...]:
+    return ("numpy", *ROOMS)
+
+
+def available() -> tuple[str, ...]:
+    """The backends that this installation has."""
+    return ("numpy", *(name for name, room in ROOMS.items() if _exists(room)))
+
+
+def load(backend: str, method: str) -> tuple[Callable, Callable]:
+    """The forward and backward of a method on a backend.  Raises ValueError that says what exists and how to get it."""
+    if backend not in ROOMS:
+        raise ValueError(f"backend is {backend!r}; it must be one of {', '.join(names())}")
+    if not _exists(ROOMS[backend]):
+        raise ValueError(f"backend {backend!r} has no kernels in this version of refnorm; here are: {', '.join(available())}")
+    methods = importlib.import_module(ROOMS[backend]).METHODS
+    if method not in methods:
+        raise ValueError(f"backend {backend!r} has no kernel for {method}; it has {', '.join(methods)}; 'numpy' has all")
+    return methods[method]
+
+
+def _exists(room: str) -> bool:
+    parent, _, _ = room.rpartition(".")
+    return importlib.util.find_spec(parent) is not None and importlib.util.find_spec(room) is not None

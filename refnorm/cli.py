@@ -1,0 +1,168 @@
+"""The command `refnorm`: list, show, check.  Exit codes: 0 right, 1 wrong, 2 unusable."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+USAGE = """\
+  refnorm list                               every method, from its declaration
+  refnorm show layer_norm                    formula, area, facts, citation, and the very source of forward and backward
+  refnorm facts                              methods x invariances, methods x constraints: what holds, and the witness where not
+  refnorm check                              prove every method: witnesses, invariances, constraints
+  refnorm check torch                        judge PyTorch's own operations
+  refnorm check kernel.py:my_layer_norm --norm layer_norm
+                                             judge yours: right or wrong, which dialect, how many bits, the smallest input
+  refnorm vectors OUT --norm layer_norm --format raw
+                                             golden vectors with a tolerance for every element, for any language
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    from refnorm import __version__
+
+    top = argparse.ArgumentParser(
+        prog="refnorm",
+        description="The reference for normalization in deep learning.",
+        epilog=USAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"refnorm {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    commands.add_parser("list", help="every method, from its declaration")
+
+    show = commands.add_parser("show", help="one method: formula, area, facts, citation, source")
+    show.add_argument("name", help="a method's name, as `refnorm list` has it")
+
+    facts = commands.add_parser("facts", help="methods x invariances and methods x constraints, each cell measured now")
+    facts.add_argument("name", nargs="?", help="one method, with every witness in words")
+
+    check = commands.add_parser(
+        "check",
+        help="prove refnorm's own methods, or judge a candidate",
+        epilog=USAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument(
+        "target",
+        nargs="?",
+        help="torch, or a candidate: path/to/file.py:name, package.module:name, exec:./program; nothing: refnorm itself",
+    )
+    check.add_argument("--norm", help="what the candidate claims to be, a method's name; without a target: prove this one only")
+    check.add_argument("--dialect", help="whose conventions it should follow (default: the one that it is found to speak)")
+    check.add_argument("--dtype", help="comma-separated: float64,float32,float16,bfloat16")
+    check.add_argument("--quick", action="store_true", help="the checks that find most bugs, in seconds")
+    check.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
+    check.add_argument("--junit", type=Path, metavar="FILE", help="write the report as JUnit XML")
+    check.add_argument("--replay", type=Path, metavar="FILE", help="run a saved counterexample again")
+    check.add_argument("--verbose", "-v", action="store_true", help="every finding, not the red ones alone")
+
+    vectors = commands.add_parser("vectors", help="golden vectors for other languages, with a tolerance for every element")
+    vectors.add_argument("out", type=Path, help="the folder to write; its manifest names every case")
+    vectors.add_argument("--norm", required=True, help="a method's name")
+    vectors.add_argument("--format", default="npz", help="npz, safetensors, json or raw (default npz)")
+    vectors.add_argument("--dialect", help="whose conventions (default: torch)")
+    vectors.add_argument("--dtype", help="comma-separated: float64,float32,float16,bfloat16")
+    vectors.add_argument("--quick", action="store_true", help="fewer cases")
+    vectors.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")
+
+    bench = commands.add_parser("bench", help="kernels against a peer, side by side in one process, accuracy beside speed")
+    bench.add_argument("--backend", default="numba", help="numba (default)")
+    bench.add_argument("--against", default="torch", help="torch (default)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the cells as JSON")
+    bench.add_argument("--threads", default="1,2", help="comma-separated thread counts (default 1,2)")
+    bench.add_argument("--only", default="", help="operations whose name contains this")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(argv)
+    try:
+        return COMMANDS[options.command](options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 2
+    except BrokenPipeError:                         # `refnorm list | head`
+        sys.stderr.close()
+        return 0
+
+
+def unusable(line: str) -> int:
+    print(f"refnorm: {line}", file=sys.stderr)
+    return 2
+
+
+def list_(options: argparse.Namespace) -> int:
+    from refnorm import NORMS
+    from refnorm.display.catalogue import catalogue
+
+    catalogue(NORMS.values())
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    from refnorm import NORMS
+    from refnorm.display.catalogue import portrait
+
+    if options.name not in NORMS:
+        return unusable(f"no method is called {options.name!r}; there are {', '.join(NORMS)}")
+    portrait(NORMS[options.name])
+    return 0
+
+
+def facts(options: argparse.Namespace) -> int:
+    from refnorm import NORMS
+    from refnorm.display.facts import matrices
+
+    if options.name is not None and options.name not in NORMS:
+        return unusable(f"no method is called {options.name!r}; there are {', '.join(NORMS)}")
+    chosen = [m for name, m in NORMS.items() if options.name in (None, name)]
+    return 0 if matrices(chosen, in_words=options.name is not None) else 1
+
+
+def check(options: argparse.Namespace) -> int:
+    if options.target is None and options.replay is None:
+        return prove(options)
+    from refnorm.conformance.command import judge
+
+    return judge(options)
+
+
+def vectors(options: argparse.Namespace) -> int:
+    from refnorm.conformance.command import write
+
+    return write(options)
+
+
+def bench(options: argparse.Namespace) -> int:
+    from refnorm.bench.command import bench
+
+    threads = [int(n) for n in options.threads.split(",")]
+    return bench(options.backend, options.against, options.json, threads, options.only)
+
+
+def prove(options: argparse.Namespace) -> int:
+    """refnorm's own methods, each by its declaration."""
+    from refnorm import NORMS
+    from refnorm.display.proofs import proofs
+
+    if options.norm is not None and options.norm not in NORMS:
+        return unusable(f"no method is called {options.norm!r}; there are {', '.join(NORMS)}")
+    chosen = [m for name, m in NORMS.items() if options.norm in (None, name)]
+    findings = proofs(chosen, options.seed, options.verbose)
+    if options.json:
+        import json
+
+        options.json.write_text(json.dumps([vars(f) for f in findings], indent=1))
+    return 0 if all(f.ok for f in findings) else 1
+
+
+COMMANDS = {"list": list_, "show": show, "facts": facts, "check": check, "vectors": vectors, "bench": bench}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Adapters: how candidates of other frameworks are called with NumPy arrays."""

@@ -1,0 +1,182 @@
+"""PyTorch: functions, modules and autograd.Functions as candidates; gradients by torch.autograd.
+
+Arrays become tensors over the same memory (bfloat16 through its bits), so that strides are kept and writes are seen.
+A module is copied for every call; its parameters, buffers and attributes (eps, momentum, num_groups ...) are set by the
+contract's names.  Running statistics are handed over as copies and read back, since PyTorch updates them in place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+
+from ..candidate import Candidate, origin_of
+from ..conventions import DERIVED
+from ..signature import ALIASES, read
+
+ARRAYS = ("x", "gamma", "beta", "running_mean", "running_var", "residual", "v", "g", "w", "u")
+STATE = ("running_mean", "running_var")
+OPTIONS = ("eps", "momentum", "training", "num_groups", "offset", "dim", "T", "n_power_iterations", "axes")
+BF16 = np.dtype(ml_dtypes.bfloat16)
+
+
+def candidate(target: Any, *, device: str | None = None, **fields: Any) -> Candidate:
+    """A Candidate from a function of tensors, an nn.Module or a torch.autograd.Function."""
+    if isinstance(target, torch.nn.Module):
+        call, accepted = _module(target)
+        fields = {"parameters": accepted, "name": type(target).__name__, "origin": origin_of(type(target)), **fields}
+    elif inspect.isclass(target) and issubclass(target, torch.autograd.Function):
+        call, shown = _function_class(target)
+        fields = {"name": target.__name__, "origin": origin_of(target), **fields}
+    else:
+        call, shown = _function(target)
+        fields = {"name": getattr(target, "__name__", None), "origin": origin_of(target), **fields}
+
+    def forward(**arguments: Any) -> tuple[Any, Any]:
+        leaves = {name: _leaf(a, name, device) for name, a in arguments.items() if isinstance(a, np.ndarray)}
+        given = {name: leaves.get(name, a) for name, a in arguments.items()}
+        with torch.enable_grad(), _threads(next(a.size for a in arguments.values() if isinstance(a, np.ndarray))):
+            returned = call(given)
+        outputs = returned if isinstance(returned, tuple) else (returned,)
+        if len(outputs) == 1 and all(name in leaves for name in STATE):
+            outputs = (*outputs, *(given[name] for name in STATE))
+        arrays = tuple(to_numpy(o) if isinstance(o, torch.Tensor) else o for o in outputs)
+        return (arrays if len(arrays) > 1 else arrays[0]), (outputs[0], leaves)
+
+    def backward(dy: np.ndarray, saved: Any) -> tuple[np.ndarray, ...]:
+        y, leaves = saved
+        wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+        up = to_torch(dy, device).to(y.dtype)
+        with _threads(dy.size):
+            found = torch.autograd.grad(y, list(wanted.values()), up, retain_graph=True, allow_unused=True)
+        return tuple(
+            to_numpy(torch.zeros_like(leaf) if g is None else g) for leaf, g in zip(wanted.values(), found, strict=True)
+        )
+
+    if "parameters" not in fields:
+        forward.__signature__ = shown  # type: ignore[attr-defined]
+    return replace(Candidate(forward, backward, **fields), saves=True, convert="torch", by_name=True)
+
+
+@contextlib.contextmanager
+def _threads(entries: int) -> Iterator[None]:
+    """One thread for small arrays, where a pool on busy cores costs a hundred times the work; the caller's number else."""
+    before = torch.get_num_threads()
+    if entries >= 2**15 or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _leaf(array: np.ndarray, name: str, device: str | None) -> torch.Tensor:
+    tensor = to_torch(array, device)
+    if name in STATE:
+        return tensor.clone()
+    return tensor.requires_grad_(array.dtype.kind in "fV")
+
+
+def to_torch(array: np.ndarray, device: str | None = None) -> torch.Tensor:
+    """Over the same memory, strides and all; a copy where a stride is negative, which PyTorch does not have."""
+    if any(s < 0 for s in array.strides):
+        array = array.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # read-only arrays: the kit sees writes by itself
+        tensor = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16) if array.dtype == BF16 else torch.from_numpy(array)
+    return tensor if device is None else tensor.to(device)
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.contiguous().view(torch.int16).numpy().view(BF16)
+    return tensor.numpy()
+
+
+Call = Callable[[Mapping[str, Any]], Any]
+
+
+def _function(target: Callable[..., Any]) -> tuple[Call, inspect.Signature]:
+    signature = _signature(target)
+    bindings: dict[tuple[str, ...], Any] = {}
+
+    def call(given: Mapping[str, Any]) -> Any:
+        key = tuple(given)
+        if key not in bindings:
+            arrays = tuple(n for n in ARRAYS if n in given)
+            bindings[key] = read(target, 0, arrays, tuple(o for o in OPTIONS if o in given), None, DERIVED)
+        return bindings[key].call(target, (), given)
+
+    return call, signature
+
+
+def _function_class(target: Any) -> tuple[Call, inspect.Signature]:
+    """autograd.Function: `apply` takes the arguments of its forward, without ctx, by position."""
+    parameters = list(inspect.signature(target.forward).parameters.values())
+    if target.setup_context is torch.autograd.function._SingleLevelFunction.setup_context:
+        parameters = parameters[1:]
+    signature = inspect.Signature(parameters)
+
+    def like(*args: Any, **kwargs: Any) -> Any: ...
+
+    like.__signature__ = signature  # type: ignore[attr-defined]
+
+    def call(given: Mapping[str, Any]) -> Any:
+        arrays = tuple(n for n in ARRAYS if n in given)
+        binding = read(like, 0, arrays, tuple(o for o in OPTIONS if o in given), None, DERIVED)
+        own = {p: n for n, p in binding.keywords.items()}
+        names, positional = [], list(binding.positional)
+        for p in parameters:
+            names.append(own[p.name] if p.name in own else positional.pop(0) if positional else None)
+        return target.apply(*(given[n] if n else p.default for n, p in zip(names, parameters, strict=True)))
+
+    return call, signature
+
+
+def _signature(target: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(target)
+    except (TypeError, ValueError):
+        raise TypeError(f"{target!r} has no signature; name what it accepts: from_torch(..., parameters=(...))") from None
+
+
+def _module(module: torch.nn.Module) -> tuple[Call, tuple[str, ...]]:
+    """Set what the contract names, by whatever name the module has it, then call."""
+    held = {n: o for n in ("gamma", "beta") for o in (n, *ALIASES[n]) if o in module._parameters}
+    buffers = {n: o for n in STATE for o in (n, *ALIASES[n]) if o in module._buffers and module._buffers[o] is not None}
+    own = {n: o for n in ("eps", "momentum", "num_groups") for o in (n, *ALIASES.get(n, ())) if hasattr(module, o)}
+    accepted = ("x", *held, *buffers, *own, "training", *(("normalized_shape",) if hasattr(module, "normalized_shape") else ()))
+
+    def call(given: Mapping[str, Any]) -> Any:
+        mine: Any = copy.deepcopy(module)
+        for name, attribute in own.items():
+            if name in given:
+                setattr(mine, attribute, given[name])
+        for attribute in ("num_features", "num_channels"):
+            if hasattr(mine, attribute) and given.get("gamma") is not None:
+                setattr(mine, attribute, given["gamma"].shape[0])
+        if hasattr(mine, "normalized_shape"):
+            mine.normalized_shape = tuple(given.get("normalized_shape", mine.normalized_shape))
+        for name, attribute in (*held.items(), *buffers.items()):
+            if name in given:
+                mine._parameters.pop(attribute, None)
+                mine._buffers.pop(attribute, None)
+                object.__setattr__(mine, attribute, given[name])
+        mine.train(bool(given.get("training", True)))
+        y = mine(given["x"])
+        kept = tuple(getattr(mine, buffers[n]) for n in STATE if n in buffers)
+        return (y, *kept) if kept and not isinstance(y, tuple) else y
+
+    return call, accepted

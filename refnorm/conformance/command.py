@@ -1,0 +1,102 @@
+"""`refnorm check TARGET`: the command line's options turned into library calls, and reports into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .candidate import Unusable
+from .presets import PRESETS, run_preset
+from .records import as_dict, junit
+from .report import Report
+from .verdict import check, replay
+
+
+def judge(options: argparse.Namespace) -> int:
+    """0 right, 1 wrong, 2 unusable.  options: target, norm, dialect, dtype, quick, seed, json, junit, replay, verbose."""
+    try:
+        reports = _reports(options)
+    except Unusable as error:
+        print(f"refnorm: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        records = [as_dict(report) for report in reports]
+        options.json.write_text(json.dumps(records[0] if len(records) == 1 else {"reports": records}, indent=1) + "\n")
+    if options.junit:
+        options.junit.write_text(junit(reports) + "\n")
+    return 0 if all(report.passed for report in reports) else 1
+
+
+def write(options: argparse.Namespace) -> int:
+    """`refnorm vectors OUT`: 0 written, 2 unusable.  options: out, norm, format, dialect, dtype, seed, quick."""
+    from .vectors import write_vectors
+
+    dtypes = tuple(options.dtype.split(",")) if options.dtype else None
+    try:
+        with _progress() as tick:
+            summary = write_vectors(
+                options.out, options.norm, options.format, options.dialect, dtypes, options.seed, options.quick, tick
+            )
+    except Unusable as error:
+        print(f"refnorm: {error}", file=sys.stderr)
+        return 2
+    print(summary)
+    return 0
+
+
+def _reports(options: argparse.Namespace) -> list[Report]:
+    if options.replay:
+        reports = replay(options.replay, options.target)
+        for report in reports:
+            report.print()
+        return reports
+    dtypes = tuple(options.dtype.split(",")) if options.dtype else None
+    with _progress() as tick:
+        if options.target in PRESETS:
+            found = run_preset(
+                options.target, options.norm, quick=options.quick, seed=options.seed, dtypes=dtypes, progress=tick,
+                on_report=_brief if not options.verbose else Report.print,
+            )  # fmt: skip
+            return found
+        if options.norm is None:
+            from refnorm.anatomy.method import NORMS
+
+            raise Unusable(f"--norm is missing; it must be one of {', '.join(NORMS)}")
+        report = check(
+            options.target, options.norm, options.dialect, quick=options.quick, seed=options.seed, dtypes=dtypes, progress=tick
+        )
+    report.print()
+    return [report]
+
+
+def _brief(report: Report) -> None:
+    """A preset's norms one by one: a line each, and the failures in full."""
+    if report.passed:
+        from rich.console import Console
+        from rich.markup import escape
+
+        Console().print(f"[bold]{escape(report.candidate.title)}[/] as {report.norm}: [green]{escape(report.headline)}[/]")
+    else:
+        report.print()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None] | None]:
+    """A bar on a terminal, nothing elsewhere: reports are lines already."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("first call", total=None)
+
+        def tick(done: int, total: int, stratum: str) -> None:
+            bar.update(task, completed=done, total=total, description=stratum)
+
+        yield tick

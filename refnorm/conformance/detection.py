@@ -1,0 +1,140 @@
+"""Which dialect a candidate speaks, found from what it does, not from whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from refnorm.anatomy.precision import accumulation_epsilon
+
+from . import strata, strata_examples
+from .traits import Traits, measure
+
+if TYPE_CHECKING:
+    from .session import Session
+
+TRIED = 12
+"""Cases by which the dialects of a method without rows are told apart."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """dialect: the one that fits best; consistent: all that nothing contradicts.  traits: measured, in words.  fixed: options
+    that the candidate does not take, at the values found.  mismatches: with the dialect asked for.  conflict: why none fits."""
+
+    dialect: str
+    traits: Mapping[str, str] = field(default_factory=dict)
+    consistent: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    mismatches: tuple[str, ...] = ()
+    conflict: str = ""
+
+
+def detect(session: Session) -> Spoken:
+    """Measure the traits, or try the dialects one by one, and compare."""
+    return _by_traits(session) if session.has_rows() else _by_trial(session)
+
+
+def _by_traits(session: Session) -> Spoken:
+    traits = measure(session)
+    against = {name: list(_contradictions(session, name, traits)) for name in session.method.dialects}
+    fits = [name for name, wrong in against.items() if not wrong]
+    if traits.eps is not None:
+        fits.sort(key=lambda name: not _same_eps(session, name, traits.eps))
+    nearest = fits[0] if fits else min(against, key=lambda name: len(against[name]))
+    fixed = dict(_fixed(session, session.asked or nearest, traits))
+    if session.asked is None:
+        conflict = "" if fits else f"no dialect fits; nearest is {nearest}, but {'; '.join(against[nearest])}"
+        return Spoken(nearest, dict(traits.words()), tuple(fits), fixed, conflict=conflict)
+    wrong = [*against[session.asked], *_default_eps(session, session.asked, traits)]
+    instead = [name for name in fits if not list(_default_eps(session, name, traits))]
+    if wrong and instead:
+        wrong.append(f"it speaks {', '.join(instead)}")
+    dialect = session.asked if not wrong or not instead else instead[0]
+    return Spoken(dialect, dict(traits.words()), tuple(fits), fixed, tuple(wrong))
+
+
+def _contradictions(session: Session, name: str, traits: Traits) -> Iterator[str]:
+    """What was measured and cannot be in this dialect."""
+    dialect, population = session.method.dialects[name], session.method.dialects[name].population
+    if traits.weighs is not None and traits.weighs != population.weighs:
+        what = (
+            f"the new batch has weight {traits.weight:.3g}"
+            if traits.weighs == "neither"
+            else f"momentum weighs the {traits.weighs} value"
+        )
+        yield f"{what}, {name}'s weighs the {population.weighs}"
+    elif traits.weight is not None and traits.weighs is None:
+        right = dialect.defaults.get("momentum", 0.1)
+        right = right if population.weighs == "new" else 1 - right
+        if abs(traits.weight - right) > 1e-3:
+            yield f"the new batch has weight {traits.weight:.3g}, {right:.3g} in {name}"
+    if traits.variance is not None and traits.variance != population.variance:
+        yield f"the running variance is {traits.variance}, {population.variance} in {name}"
+    if session.asked is None and session.offers("momentum") and traits.weighs is not None:
+        yield from _unnatural(name, population.weighs, traits.momentum)
+    if traits.eps is not None and not session.offers("eps") and not _same_eps(session, name, traits.eps):
+        yield f"eps is {traits.eps:.3g}, {dialect.defaults.get('eps')} in {name}"
+    if traits.offset is not None and traits.offset != dialect.defaults.get("offset", 0):
+        yield f"the weight is {'1 + gamma' if traits.offset else 'gamma'}, not so in {name}"
+
+
+def _unnatural(name: str, weighs: str, default: Any) -> Iterator[str]:
+    """A default of 0.1 is meant for the new batch, one of 0.9 for the old value: the other way round is a bug."""
+    if isinstance(default, float) and default not in (0.0, 0.5, 1.0):
+        natural = "new" if default < 0.5 else "old"
+        if natural != weighs:
+            yield f"momentum is {default:g} by default, a weight for the {natural} value; {name}'s weighs the {weighs}"
+
+
+def _default_eps(session: Session, name: str, traits: Traits) -> Iterator[str]:
+    """A default that is not the dialect's, where one was asked for."""
+    if traits.eps is not None and session.offers("eps") and not _same_eps(session, name, traits.eps):
+        right = session.method.dialects[name].defaults["eps"]
+        yield f"eps is {traits.eps:.3g} by default, {'the machine epsilon' if right is None else format(right, 'g')} in {name}"
+
+
+def _fixed(session: Session, name: str, traits: Traits) -> Iterator[tuple[str, Any]]:
+    """(option, value) for each option that the candidate does not take."""
+    dialect = session.method.dialects[name]
+    measured: dict[str, Any] = {"eps": traits.eps, "offset": traits.offset, "training": True}
+    if traits.weight is not None:
+        measured["momentum"] = traits.weight if dialect.population.weighs == "new" else 1 - traits.weight
+    for option in ("eps", "momentum", "offset", "training"):
+        if option in session.convention.options and not session.offers(option):
+            value = measured.get(option)
+            yield option, dialect.defaults.get(option, 0.0) if value is None else value
+
+
+def _same_eps(session: Session, name: str, value: float | None) -> bool:
+    right = session.method.dialects[name].defaults.get("eps")
+    right = accumulation_epsilon(session.main.x) if right is None else right
+    return value is not None and bool(abs(value - right) <= (0.05 if session.main.x.itemsize > 2 else 0.2) * right)
+
+
+def _by_trial(session: Session) -> Spoken:
+    """The dialects under which a dozen ordinary cases come out right."""
+    names = list(session.method.dialects)
+    fixed = {
+        option: session.method.dialects[session.asked or names[0]].defaults[option]
+        for option in session.convention.options
+        if not session.offers(option) and option in session.method.dialects[session.asked or names[0]].defaults
+    }
+    if len(names) == 1:
+        return Spoken(names[0], {}, tuple(names), fixed)
+    wrong = {name: _failures(session, name, fixed) for name in names}
+    fits = [name for name in names if not wrong[name]]
+    nearest = fits[0] if fits else names[0]
+    if session.asked is None or session.asked in fits:
+        return Spoken(session.asked or nearest, {}, tuple(fits), fixed)
+    mismatches = (f"ordinary values come out as in {', '.join(fits)}",) if fits else ()
+    return Spoken(fits[0] if fits else session.asked, {}, tuple(fits), fixed, mismatches)
+
+
+def _failures(session: Session, name: str, fixed: Mapping[str, Any]) -> int:
+    plan = session.plan(session.main, dialect=name, fixed=fixed)
+    tried = {k: v for k, v in strata_examples.STRATA.items() if k in ("ordinary", "magnitudes")}
+    cases = list(strata.cases(plan, quick=True, tried=tried))[:TRIED]
+    found = session.examine(cases, dialect=name, backward=False).findings
+    return sum(not f.ok for group in found.values() for f in group) if cases else 1

@@ -1,0 +1,70 @@
+"""Whether a call that raised was right to: the dialect, the signature or the reference may say so."""
+
+from __future__ import annotations
+
+from .cases import Case
+from .conventions import method_named
+from .examination import Examination
+from .expected import Expectation, OutsideDialect
+from .findings import Finding
+from .trial import Fault, Trial
+
+
+def ran(trial: Trial, dialect: str, into: Examination, *, none_is_offered: bool, lone_is_error: bool) -> bool:
+    """Did it run?  Raising is a failure, but where the dialect or the signature says that it is right."""
+    case, fault = trial.case, trial.fault("raises", "hangs")
+    if fault is None:
+        into.add(Finding("forward.runs", case, True))
+        if any(name.startswith("d") for name in trial.values):
+            into.add(Finding("backward.runs", case, True))
+        return True
+    if fault.kind == "raises":
+        excuse = _excuse(case, fault, none_is_offered, lone_is_error) if fault.stage == "forward" else ""
+        excuse = excuse or (_lopsided(case) if fault.stage == "backward" else "")
+        excuse = excuse or ("refused by the reference as well" if _refused(case, dialect, fault.stage) else "")
+        if excuse:
+            into.coverage[f"{excuse}: {fault.message.partition(':')[0]}"] += 1
+            return fault.stage == "backward"
+    into.add(
+        Finding(f"{fault.stage}.runs", case, False, f"{fault.stage} {fault.kind}: {fault.message}", facts={"kind": "raises"})
+    )
+    return fault.stage == "backward"
+
+
+def _lopsided(case: Case) -> str:
+    """A backward that raises where one parameter is given without the other: F.group_norm's, for one."""
+    given = [case.arguments[n] is not None for n in case.convention.parameters if n in ("gamma", "beta")]
+    return "one parameter without the other is refused in the backward" if any(given) and not all(given) else ""
+
+
+def _refused(case: Case, dialect: str, stage: str) -> bool:
+    """Does the reference raise on this call, too?"""
+    expectation = Expectation(case, dialect)
+    try:
+        _ = expectation.computed if stage == "forward" else expectation.derived
+    except OutsideDialect:
+        return True
+    return False
+
+
+def _excuse(case: Case, fault: Fault, none_is_offered: bool, lone_is_error: bool) -> str:
+    arguments = case.arguments
+    if case.x.size == 0:
+        return "refuses empty input"
+    if lone_is_error and _is_lone(case):
+        return "refuses one value a statistic, as its dialect does"
+    if arguments.get("eps") == 0:
+        return "refuses eps 0"
+    missing = any(n in case.convention.gradients and arguments[n] is None for n in case.convention.parameters)
+    if missing and not none_is_offered and isinstance(fault.error, TypeError | AttributeError):
+        return "parameters that are None are not offered"
+    return ""
+
+
+def _is_lone(case: Case) -> bool:
+    """One value a statistic."""
+    method = method_named(case.norm)
+    if method.triple is None or not case.training:
+        return False
+    arguments, _ = method.resolve(**case.reference())
+    return bool(method.triple.partition(**arguments).blocks[2] == 1)

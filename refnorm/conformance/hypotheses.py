@@ -1,0 +1,155 @@
+"""Known wrong forwards, and the view of a case on which all guesses are made.
+
+Each is computed on the failing case and held against what the candidate returned, on rows and in float64; one that lands
+within a few tolerances of the observation, where the right formula does not, names the fault.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .rows import Rows
+
+Guess = tuple[str, np.ndarray]
+DEFAULTS = (0.0, 1e-3, 1e-5, 1e-6, 1e-8, 1e-12, 2e-5, 1e-4)
+BLOCKS = (1024, 512, 256, 128, 64, 32, 16, 8, 4, 2)
+
+
+@dataclass(frozen=True)
+class View:
+    """A case on its rows, in float64."""
+
+    x: np.ndarray
+    dy: np.ndarray
+    gamma: Any
+    beta: Any
+    eps: float
+    mean: np.ndarray
+    var: np.ndarray
+    kind: str
+    outside: bool
+    training: bool
+
+    @classmethod
+    def of(cls, rows: Rows) -> View:
+        case, stats = rows.e.case, rows.stats
+        x, dy = rows.split(case.x.astype(float)), rows.split(case.dy.astype(float))
+        gamma, beta = (np.asarray(p, float) for p in (rows.gamma, rows.beta))
+        mean, var = np.asarray(stats.mean, float), np.asarray(stats.var, float)
+        return cls(x, dy, gamma, beta, float(stats.eps), mean, var, stats.kind, stats.outside, case.training)
+
+    @property
+    def n(self) -> int:
+        return self.x.shape[1]
+
+    def rstd(self, var: Any = None, eps: float | None = None) -> np.ndarray:
+        var, eps = self.var if var is None else var, self.eps if eps is None else eps
+        return 1 / (np.sqrt(var) + eps) if self.outside else 1 / np.sqrt(var + eps)
+
+    def y(self, xhat: np.ndarray) -> np.ndarray:
+        return self.gamma * xhat + self.beta
+
+    @property
+    def c(self) -> np.ndarray:
+        return self.x - self.mean
+
+    @property
+    def unbiased(self) -> float:
+        return self.n / max(self.n - 1, 1)
+
+
+def of_output(v: View) -> Iterator[Guess]:
+    """Wrong forwards: (what is wrong, y on rows)."""
+    c, r = v.c, v.rstd()
+    yield "the variance is the unbiased one, over m - 1", v.y(c * v.rstd(v.var * v.unbiased))
+    if v.outside:
+        yield "eps stands inside the root", v.y(c / np.sqrt(v.var + v.eps))
+    else:
+        yield "eps stands outside the root, sqrt(var) + eps", v.y(c / (np.sqrt(v.var) + v.eps))
+    for eps in DEFAULTS:
+        if eps != v.eps:
+            words = "eps is left out" if eps == 0 else f"eps is always {eps:g}, whatever is asked"
+            yield words, v.y(c * v.rstd(eps=eps))
+    changed = {
+        "eps is added twice": 2 * v.eps,
+        "eps is squared": v.eps**2,
+        "the root of eps is added": np.sqrt(v.eps),
+        "eps is multiplied by the row length": v.eps * v.n,
+        "eps is divided by the row length": v.eps / v.n,
+    }
+    for words, eps in changed.items():
+        yield words, v.y(c * v.rstd(eps=eps))
+    yield "eps is a floor, max(var, eps)", v.y(c / np.sqrt(np.maximum(v.var, v.eps)))
+    yield "it divides by the variance, not by its root", v.y(c / (v.var + v.eps))
+    yield "it does not divide by the deviation", v.y(c)
+    yield "it divides by the norm of the row, not by its root mean square", v.y(c / np.sqrt(v.var * v.n + v.eps))
+    square = np.mean(np.square(v.x), axis=1, keepdims=True)
+    if v.kind == "rms":
+        mean = v.x.mean(axis=1, keepdims=True)
+        yield "the mean is subtracted", v.y((v.x - mean) / np.sqrt(v.x.var(axis=1, keepdims=True) + v.eps))
+        yield "it divides by the deviation about the mean", v.y(v.x / np.sqrt(v.x.var(axis=1, keepdims=True) + v.eps))
+    else:
+        yield "the mean is not subtracted", v.y(v.x * r)
+        yield "it divides by the root mean square about 0", v.y(c * v.rstd(square))
+        yield "it normalizes by the root mean square: neither mean nor variance", v.y(v.x * v.rstd(square))
+    xhat = c * r
+    yield "gamma is not applied", xhat + v.beta
+    yield "beta is not applied", v.gamma * xhat
+    yield "beta is subtracted", v.gamma * xhat - v.beta
+    yield "gamma and beta are not applied", xhat
+    yield "gamma and beta are swapped", v.beta * xhat + v.gamma
+    yield "beta is added before gamma is applied", v.gamma * (xhat + v.beta)
+    yield "the weight is 1 + gamma", (1 + v.gamma) * xhat + v.beta
+    yield "the weight is gamma, without its offset 1", (v.gamma - 1) * xhat + v.beta
+    yield "the weight is |gamma|", np.abs(v.gamma) * xhat + v.beta
+    yield "the input is returned", v.x
+    yield "the output is zero", 0 * v.x
+    for part, words in _parts(v):
+        mean = 0 * v.mean if v.kind == "rms" else part.mean(axis=1, keepdims=True)
+        var = np.mean(np.square(part - mean), axis=1, keepdims=True)
+        yield f"the statistics are over {words}", v.y((v.x - mean) * v.rstd(var))
+
+
+def _parts(v: View) -> Iterator[tuple[np.ndarray, str]]:
+    for block in BLOCKS:
+        whole = v.n // block * block
+        if 0 < whole < v.n:
+            yield v.x[:, :whole], f"whole blocks of {block} entries alone"
+        if block < v.n:
+            yield v.x[:, :block], f"the first {block} entries alone"
+    if v.n > 1:
+        yield v.x[:, :-1], "all entries but the last"
+        yield v.x[:, 1:], "all entries but the first"
+
+
+def of_area(rows: Rows) -> Iterator[Guess]:
+    """Statistics over other axes, in the shape of x."""
+    e = rows.e
+    x = e.case.x.astype(float)
+    eps, rms, outside = float(rows.stats.eps), rows.stats.kind == "rms", rows.stats.outside
+    gamma, beta = (rows.merge(np.asarray(p, float)) for p in (rows.gamma, rows.beta))
+    for k in range(1, x.ndim + 1):
+        for axes in itertools.combinations(range(x.ndim), k):
+            words = f"the statistics are over axes {axes} of {x.ndim}"
+            yield words, gamma * _standardized(x, axes, eps, rms, outside) + beta
+    groups = e.arguments.get("num_groups")
+    axis = e.case.channel_axis % x.ndim
+    if groups and axis == 1 and x.shape[1] % groups == 0:
+        for count in {groups, x.shape[1] // groups}:
+            split = x.reshape(x.shape[0], x.shape[1] // count, count, *x.shape[2:])
+            hat = _standardized(split, (1, *range(3, split.ndim)), eps, rms, outside).reshape(x.shape)
+            yield f"channel c is in group c % {count}", gamma * hat + beta
+            split = x.reshape(x.shape[0], count, x.shape[1] // count, *x.shape[2:])
+            hat = _standardized(split, tuple(range(2, split.ndim)), eps, rms, outside).reshape(x.shape)
+            yield f"there are {count} groups, not {groups}", gamma * hat + beta
+
+
+def _standardized(x: np.ndarray, axes: tuple[int, ...], eps: float, rms: bool, outside: bool) -> np.ndarray:
+    mean = 0 if rms else x.mean(axis=axes, keepdims=True)
+    var = np.mean(np.square(x - mean), axis=axes, keepdims=True)
+    return (x - mean) / (np.sqrt(var) + eps if outside else np.sqrt(var + eps))

@@ -1,0 +1,83 @@
+"""How the same values may lie in memory: strides that kernels misread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def contiguous(a: np.ndarray) -> np.ndarray:
+    return np.array(a, order="C")
+
+
+def transposed(a: np.ndarray) -> np.ndarray:
+    """Fortran order: the first axis runs fastest."""
+    return np.array(a, order="F")
+
+
+def reversed_axes(a: np.ndarray) -> np.ndarray:
+    """Negative strides along every axis."""
+    flip = (slice(None, None, -1),) * a.ndim
+    return np.array(a[flip], order="C")[flip]
+
+
+def strided(a: np.ndarray) -> np.ndarray:
+    """Every second entry of a larger array along the last axis; what lies between is NaN."""
+    if a.ndim == 0:
+        return a.copy()
+    room = np.full((*a.shape[:-1], 2 * a.shape[-1]), np.nan, a.dtype)
+    room[..., ::2] = a
+    return room[..., ::2]
+
+
+def rows_apart(a: np.ndarray) -> np.ndarray:
+    """Rows of a wider array (a leading dimension larger than the row), NaN in the margin."""
+    if a.ndim == 0:
+        return a.copy()
+    room = np.full((*a.shape[:-1], a.shape[-1] + 3), np.nan, a.dtype)
+    room[..., : a.shape[-1]] = a
+    return room[..., : a.shape[-1]]
+
+
+def offset(a: np.ndarray) -> np.ndarray:
+    """A slice that starts one element into its buffer: aligned for no vector load."""
+    room = np.full(a.size + 1, np.nan, a.dtype)
+    room[1:] = a.ravel()
+    return room[1:].reshape(a.shape)
+
+
+def channels_last(a: np.ndarray) -> np.ndarray:
+    """(N, C, *spatial) over memory laid out (N, *spatial, C)."""
+    return contiguous(a) if a.ndim < 3 else np.moveaxis(np.array(np.moveaxis(a, 1, -1), order="C"), -1, 1)
+
+
+def broadcast(a: np.ndarray) -> np.ndarray:
+    """Zero strides along the first axis, where all of its entries are equal; contiguous otherwise."""
+    if a.ndim == 0 or a.shape[0] < 2 or not np.array_equal(a, np.broadcast_to(a[:1], a.shape)):
+        return contiguous(a)
+    return np.broadcast_to(a[:1].copy(), a.shape)
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "contiguous": contiguous,
+    "Fortran-ordered": transposed,
+    "reversed": reversed_axes,
+    "every second entry": strided,
+    "rows apart": rows_apart,
+    "offset by one": offset,
+    "channels last": channels_last,
+    "broadcast": broadcast,
+}
+
+SOURCE = {
+    "contiguous": "{0}",
+    "Fortran-ordered": "np.asfortranarray({0})",
+    "reversed": "{0}[(slice(None, None, -1),) * {0}.ndim].copy()[(slice(None, None, -1),) * {0}.ndim]",
+    "every second entry": "np.repeat({0}, 2, axis=-1)[..., ::2]",
+    "rows apart": "np.concatenate([{0}, {0}[..., :1]], axis=-1)[..., :-1]",
+    "offset by one": "np.append({0}.ravel()[:1], {0}.ravel())[1:].reshape({0}.shape)",
+    "channels last": "np.moveaxis(np.ascontiguousarray(np.moveaxis({0}, 1, -1)), -1, 1)",
+    "broadcast": "np.broadcast_to({0}[:1].copy(), {0}.shape)",
+}
+"""The same as source, for a reproduction."""

@@ -1,0 +1,103 @@
+"""Keras 3 layers on the JAX or the torch backend, gradients through the backend.
+
+The backend is the one that is configured (KERAS_BACKEND, ~/.keras/keras.json) if it is one of the two, else the first that
+is installed.  Layers are called as their users call them: channels last, 16-bit types under a mixed policy, with parameters
+and moving statistics in float32.  float64 is judged where it is asked for (--dtype float64).
+
+Found in Keras 3.15.1, each confirmed by hand; on the JAX backend all pass in float32, on the torch backend:
+
+    layer                         input that shows it                          comes out         right
+    BatchNormalization            x = [4096, 4097, 4098, 4097]                 +-31.6, var 0     +-1.413, var 0.5
+                                  five times 1000.1                            NaN               0
+    GroupNormalization            x = [4096, 4097, 4098, 4097]                 +-31.6            +-1.413
+
+ops.moments is E[x^2] - E[x]^2 there, and not clipped at 0.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from ..candidate import Candidate, Unusable
+
+BACKENDS = ("jax", "torch")
+if "keras" not in sys.modules and os.environ.get("KERAS_BACKEND") not in BACKENDS:
+    if (found := next(filter(find_spec, BACKENDS), None)) is not None:  # without one, keras itself says what is missing
+        os.environ["KERAS_BACKEND"] = found
+
+import keras  # noqa: E402  (the backend is read when it is imported)
+
+DTYPES = ("float32", {"x": "bfloat16", "params": "float32", "out": "bfloat16"})
+
+
+def _called(layer: Any, x: Any, *parameters: Any, state: tuple[Any, ...] = (), **options: Any) -> tuple[Any, list[Any]]:
+    """y and the state of a layer whose variables are given, in the order of their creation."""
+    layer.build(x.shape)
+    return layer.stateless_call([p for p in parameters if p is not None], list(state), x, **options)
+
+
+def _policy(x: Any) -> str:
+    name = keras.backend.standardize_dtype(x.dtype)
+    return f"mixed_{name}" if name in ("float16", "bfloat16") else name
+
+
+def batch_norm(
+    x, gamma=None, beta=None, running_mean=None, running_var=None, *, momentum=0.99, eps=1e-3, training=True
+) -> tuple[Any, ...]:  # fmt: skip
+    """keras.layers.BatchNormalization."""
+    layer = keras.layers.BatchNormalization(
+        momentum=momentum, epsilon=eps, scale=gamma is not None, center=beta is not None, dtype=_policy(x)
+    )
+    y, state = _called(layer, x, gamma, beta, state=(running_mean, running_var), training=training)
+    return y, *state
+
+
+def layer_norm(x, gamma=None, beta=None, *, eps=1e-3, normalized_ndim: int = 1) -> Any:
+    """keras.layers.LayerNormalization."""
+    axes = list(range(-normalized_ndim, 0))
+    layer = keras.layers.LayerNormalization(
+        axis=axes, epsilon=eps, scale=gamma is not None, center=beta is not None, dtype=_policy(x)
+    )
+    return _called(layer, x, gamma, beta)[0]
+
+
+def rms_norm(x, gamma, *, eps=1e-6, normalized_ndim: int = 1) -> Any:
+    """keras.layers.RMSNormalization."""
+    layer = keras.layers.RMSNormalization(axis=list(range(-normalized_ndim, 0)), epsilon=eps, dtype=_policy(x))
+    return _called(layer, x, gamma)[0]
+
+
+def group_norm(x, gamma=None, beta=None, *, num_groups: int, eps=1e-3) -> Any:
+    """keras.layers.GroupNormalization."""
+    layer = keras.layers.GroupNormalization(
+        num_groups, epsilon=eps, scale=gamma is not None, center=beta is not None, dtype=_policy(x)
+    )
+    return _called(layer, x, gamma, beta)[0]
+
+
+def instance_norm(x, gamma=None, beta=None, *, eps=1e-3) -> Any:
+    """keras.layers.GroupNormalization(groups=-1)."""
+    return group_norm(x, gamma, beta, num_groups=-1, eps=eps)
+
+
+def candidates() -> Iterator[tuple[str, str, Candidate]]:
+    backend = keras.backend.backend()
+    if backend not in BACKENDS:
+        raise Unusable(f"keras runs on {backend}; its gradients are judged on {' or '.join(BACKENDS)}: set KERAS_BACKEND")
+    for norm, dialect, function, layer in (
+        ("batch_norm", "keras", batch_norm, "BatchNormalization"),
+        ("layer_norm", "keras", layer_norm, "LayerNormalization"),
+        ("rms_norm", "flax", rms_norm, "RMSNormalization"),
+        ("group_norm", "keras", group_norm, "GroupNormalization"),
+        ("instance_norm", "keras", instance_norm, "GroupNormalization(groups=-1)"),
+    ):
+        placed: dict[str, Any] = {} if norm in ("layer_norm", "rms_norm") else {"channel_axis": -1}
+        named = {"dtypes": DTYPES, "name": f"keras {keras.__version__} {layer} on {backend}", **placed}
+        if norm == "rms_norm":
+            named["supports"] = lambda case: case.arguments["gamma"] is not None or "the layer always has its scale"
+        made = Candidate.from_torch(function, **named) if backend == "torch" else Candidate.from_jax(function, **named)
+        yield norm, dialect, made

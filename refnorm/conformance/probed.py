@@ -1,0 +1,73 @@
+"""Bounds for maps without derived ones: the exact map is probed with noise on its inputs (`tolerance.probe`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import tolerance
+from .rows import Expected
+
+if TYPE_CHECKING:
+    from .expected import Expectation
+
+
+class Probed:
+    """y, state and gradients of one case, and by how much each moves when the inputs do."""
+
+    def __init__(self, expectation: Expectation) -> None:
+        self.e = expectation
+        self.names = [n for n, v in expectation.arguments.items() if isinstance(v, np.ndarray) and v.dtype.kind == "f"]
+
+    def _outputs(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """y, the state's arrays, then one gradient an array."""
+        *given, dy = arrays
+        e = self.e
+        arguments = {**e.arguments, **dict(zip(self.names, given, strict=True))}
+        y, saved, *state = e.method.compute(**arguments)
+        kept = [np.asarray(v, float) for v in self._state(state)]
+        gradients = e.method.derive(dy, saved, **arguments)[: len(e.method.arrays)]
+        return (np.asarray(y), *kept, *(np.asarray(g) for g in gradients if g is not None))
+
+    def _state(self, state: list[Any]) -> list[Any]:
+        """The state's arrays in the convention's order."""
+        if not state or not self.e.case.convention.state:
+            return []
+        fields = {"running_mean": "mean", "running_var": "var"}
+        return [getattr(state[0], fields.get(name, name)) for name in self.e.case.convention.state]
+
+    @cached_property
+    def _all(self) -> tuple[Sequence[np.ndarray], list[np.ndarray]]:
+        """Values and bounds of every output, in order."""
+        inputs = [np.asarray(self.e.arguments[n], float) for n in self.names] + [self.e.case.dy.astype(float)]
+        with np.errstate(all="ignore"):
+            return self._outputs(*inputs), tolerance.probe(self._outputs, inputs, self.e.case.arithmetic.u)
+
+    def _expected(self, value: np.ndarray, bound: np.ndarray, role: str) -> Expected:
+        """The bound after storage; the unit is the result's own root mean square."""
+        form = self.e.case.arithmetic.storage(role)
+        value = np.asarray(value, float)
+        with np.errstate(all="ignore"):
+            stored = bound * (1 + form.unit) + form.unit * np.abs(value) + form.least
+            stored = np.where(np.abs(value) + stored <= form.largest, stored, np.nan)
+            size = np.sqrt(np.mean(np.square(value))) if value.size else 0.0
+        return Expected(value, stored, max(float(size), 1e-300))
+
+    def y(self, value: np.ndarray) -> Expected:
+        return self._expected(value, self._all[1][0], "out")
+
+    def state(self) -> dict[str, Expected]:
+        names = self.e.case.convention.state
+        values, bounds = self._all
+        return {n: self._expected(values[1 + k], bounds[1 + k], "state") for k, n in enumerate(names)}
+
+    def gradients(self, values: dict[str, np.ndarray]) -> dict[str, Expected]:
+        first, count = self.e.method.arrays[0], len(self._all[1]) - len(values)
+        bounds = self._all[1][count:]
+        return {
+            "d" + name: self._expected(value, bound, "dx" if name == first else "grads")
+            for (name, value), bound in zip(values.items(), bounds, strict=True)
+        }

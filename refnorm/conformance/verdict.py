@@ -1,0 +1,159 @@
+"""check: one candidate, every check, and a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from . import arithmetic_class
+from .candidate import Candidate, Unusable, as_candidate, load_candidate
+from .checks import CHECKS, Check
+from .diagnosis import explain, threshold
+from .examination import GROUP_OF
+from .findings import Finding, Outcome, settled
+from .records import read_failures
+from .report import Failure, Report
+from .search import minimize
+from .session import Progress, Session
+from .trial import PATIENCE
+
+NUMERIC = tuple(s for s, group in GROUP_OF.items() if group in ("numerics", "size", "real"))
+SEARCH = 8.0
+"""Seconds for making counterexamples smaller, over all failures."""
+
+
+def check(
+    candidate: Any, norm: str, dialect: str | None = None, *, quick: bool = False, seed: int = 0,
+    dtypes: Sequence[str] | None = None, progress: Progress | None = None, patience: float = PATIENCE,
+) -> Report:  # fmt: skip
+    """Judge a candidate (a Candidate, a bare callable, an nn.Module, or "path/to/file.py:name") as a norm.
+
+    dialect: whose conventions it must follow; None: whose it is found to follow.  dtypes: in the place of those that it
+    declares.  progress(done, total, stratum) is called after each case.  patience: seconds for one call.
+    Raises Unusable for a candidate that cannot be loaded, an unknown norm, dialect or dtype; nothing that the candidate does.
+    """
+    start = time.perf_counter()
+    judged = load_candidate(candidate) if isinstance(candidate, str) else as_candidate(candidate)
+    names = None if dtypes is None else tuple(dtypes)
+    session = Session(judged, norm, dialect, quick, seed, names, patience, progress)
+    outcomes = [run(session) for run in CHECKS.values()]
+    report = _report(session, outcomes)
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+def _report(session: Session, outcomes: list[Outcome]) -> Report:
+    spoken, examined = session.spoken, session.examination
+    failed = [o for o in outcomes if o.status == "failed"]
+    every = [f for o in failed for f in o.failures]
+    seconds = SEARCH * (0.25 if session.quick else 1.0) / max(len(failed), 1)
+    modes = _arithmetic(session, every)
+    failures = [_failure(session, outcome, CHECKS[outcome.check], min(seconds, 3.0), modes) for outcome in failed]
+    coverage = {**examined.coverage, **session.skipped}
+    method = session.method
+    dialect = spoken.dialect if not spoken.conflict else ""
+    return Report(
+        session.candidate, session.norm, dialect, session.asked, spoken.mismatches, spoken.traits, outcomes, failures,
+        examined.accuracy, coverage, ", ".join(dict.fromkeys(modes.values())),
+        tuple(a.x.name for a in session.arithmetics), examined.cases, session.seed,
+        spoken_by=method.dialects[spoken.dialect].spoken_by,
+    )  # fmt: skip
+
+
+def failure_of(session: Session, outcome: Outcome, seconds: float = 2.0) -> Failure:
+    """A failed outcome on its smallest input, with its diagnosis."""
+    return _failure(session, outcome, CHECKS[outcome.check], seconds, _arithmetic(session, outcome.failures))
+
+
+def _arithmetic(session: Session, failing: list[Finding]) -> dict[str, str]:
+    """The class that explains each result; one-pass where ordinary values are right and errors grow like kappa^2."""
+    if not session.has_rows() or not failing or not session.plain:
+        return {}
+    growth = max(session.examination.accuracy.growth.values(), default=0.0)
+    if growth >= 1.5 and all(f.case.stratum in NUMERIC for f in failing if f.observed is not None and f.name == "y"):
+        return dict.fromkeys((f.name for f in failing), "one-pass")
+    found = arithmetic_class.by_result(failing, session.dialect, session.casts)
+    return {name: mode for name, mode in found.items() if mode != "one-pass"}
+
+
+def _failure(session: Session, outcome: Outcome, run: Check, seconds: float, modes: dict[str, str]) -> Failure:
+    first = outcome.smallest
+    small = first
+    if run.on is not None and session.hung == 0:
+        small = minimize(first, lambda case: _clearly(_again(session, run, first, case), first), seconds, session.seed)
+    diagnosis = _only_in_memory(session, outcome, run) or explain(session, outcome.telling[:6]) or explain(session, [first])
+    known = {f.name for f in outcome.failures if f.name in modes}
+    if diagnosis:  # a gradient has causes of its own, beside a variance that is poor
+        known -= {name for name in known if name != "y" and modes[name] == "one-pass"}
+    named = dict.fromkeys(arithmetic_class.WORDS[modes[name]] for name in sorted(known))
+    if named and outcome.stage not in ("facts", "dialect", "contract"):
+        diagnosis = "; ".join(named)
+    elif run.identifier.startswith("size.") and "whole blocks" not in diagnosis:
+        where = threshold(session, outcome)
+        diagnosis = f"{diagnosis or first.message} {where}" if where else diagnosis
+    strata = tuple(dict.fromkeys(f.case.stratum for f in outcome.failures))
+    dtypes = tuple(dict.fromkeys(f.case.dtype for f in outcome.failures))
+    return Failure(
+        small, session.candidate, session.dialect, diagnosis, strata, dtypes, len(outcome.failures), len(session.arithmetics)
+    )
+
+
+def _clearly(found: Finding | None, first: Finding) -> Finding | None:
+    """A finding that is as plain as the first was, up to four tolerances: smaller inputs must not be borderline ones."""
+    return found if found is not None and found.worst >= min(first.worst, 4.0) else None
+
+
+def _only_in_memory(session: Session, outcome: Outcome, run: Check) -> str:
+    """As "wrong where arrays are reversed": the same numbers are right when they lie contiguously."""
+    strided = [f for f in outcome.failures if f.case.layout != "contiguous"]
+    if run.on is None or len(strided) < len(outcome.failures):
+        return ""
+    if _again(session, run, strided[0], replace(strided[0].case, layout="contiguous")):
+        return ""
+    names = dict.fromkeys(f.case.layout for f in strided)
+    what = "raises" if strided[0].check.endswith("runs") else f"{strided[0].name or 'the result'} is wrong"
+    return f"{what} where arrays are {', '.join(names)}, right where they are contiguous"
+
+
+def _again(session: Session, run: Check, first: Finding, case: Any) -> Finding | None:
+    """Does the same check fail on another case, in the same result?"""
+    assert run.on is not None
+    failing = [f for f in run.on(session, case) if not f.ok]
+    failing = [
+        f for f in failing if (f.check == first.check and f.message[:40] == first.message[:40]) or f.observed is not None
+    ]
+    same = [f for f in failing if f.name == first.name and f.check == first.check]
+    return next(iter(same or [f for f in failing if f.check == first.check]), None)
+
+
+def replay(path: str | Path, candidate: Any = None) -> list[Report]:
+    """Run the counterexamples of a saved report (JSON) again: one Report each, failed where the fault is still there.
+
+    candidate: whom to ask; None: the one that the report names, imported again.  Raises Unusable.
+    """
+    reports = []
+    for record in read_failures(path):
+        case = record["case"]
+        target = candidate if candidate is not None else record["origin"]
+        if target is None:
+            raise Unusable(f"{path} does not say how to import {record['candidate']}; name the candidate")
+        judged = load_candidate(target) if isinstance(target, str) else as_candidate(target)
+        session = Session(judged, case.norm, record["dialect"])
+        run = CHECKS[record["check"]]
+        found = run.on(session, case) if run.on is not None else (run.whole or (lambda _: []))(session)
+        mine = [f for f in found if f.check == run.identifier]
+        outcome = settled(run.identifier, run.stage, mine)
+        failures = [
+            Failure(f, judged, session.dialect, explain(session, [f]), (case.stratum,), (case.dtype,), 1)
+            for f in outcome.failures[:1]
+        ]
+        reports.append(
+            Report(judged, case.norm, record["dialect"], outcomes=[outcome], failures=failures, dtypes=(case.dtype,), cases=1)
+        )
+    return reports
+
+
+__all__ = ["Candidate", "check", "replay"]

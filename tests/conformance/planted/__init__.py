@@ -1,0 +1,6 @@
+"""The project's own mutants, a module a stage."""
+
+from . import backward, behaviour, edges, forward, memory, numerics, sizes, state
+from .base import MUTANTS, Mutant
+
+__all__ = ["MUTANTS", "Mutant", "backward", "behaviour", "edges", "forward", "memory", "numerics", "sizes", "state"]
