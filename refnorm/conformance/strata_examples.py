@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -90,6 +91,7 @@ def spectra(plan: Plan) -> Iterator[Case | None]:
             yield plan.example(
                 "spectra", f"example {k}, {name}", example, draw=_spectrum(shape_of, plan), quick=name == "equal"
             )
+        yield plan.example("spectra", f"example {k}, equal to the last bit", example, draw=_disjoint(plan), quick=True)
 
 
 SPECTRA: dict[str, Callable[[int], np.ndarray]] = {
@@ -114,6 +116,26 @@ def _spectrum(of: Callable[[int], np.ndarray], plan: Plan) -> Callable[[np.rando
         z = (u[:, :rank] * np.sqrt(of(rank) * z.shape[1])) @ v[:rank]
         moved = z.reshape(c, *(n for a, n in enumerate(shape) if a != axis))
         return np.moveaxis(moved, 0, axis)
+
+    return draw
+
+
+def _disjoint(plan: Plan) -> Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]:
+    """x whose channel i is 1, -1 at two samples of its own and 0 elsewhere: a covariance 2/m I without any rounding.
+
+    A drawn spectrum is equal up to rounding alone, and 1 / (l_i - l_j) survives that.
+    """
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        axis = plan.channel_axis % len(shape)
+        c, rest = shape[axis], tuple(n for a, n in enumerate(shape) if a != axis)
+        z = np.zeros((c, math.prod(rest)))
+        m = z.shape[1]
+        if m < 2 * c:
+            return rng.normal(size=shape)
+        places = rng.permutation(m)[: 2 * c]
+        z[np.arange(c), places[:c]], z[np.arange(c), places[c:]] = 1, -1
+        return np.moveaxis(z.reshape(c, *rest), 0, axis)
 
     return draw
 
