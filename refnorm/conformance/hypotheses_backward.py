@@ -65,6 +65,9 @@ def of_parameter_gradient(v: View, rows: Rows, name: str) -> Iterator[Guess]:
     right = v.dy * xhat if name == "dgamma" else v.dy
     terms = reduce(right)
     count = terms.shape[1]
+    if not terms.size:
+        yield "it is not 0, though nothing is summed", terms.sum(axis=1)
+        return
     if name == "dgamma":
         wrong = {
             "it is that of beta": v.dy,
@@ -83,7 +86,7 @@ def of_parameter_gradient(v: View, rows: Rows, name: str) -> Iterator[Guess]:
         yield "gamma is in it", reduce(v.dy * v.gamma).sum(axis=1)
         yield "it sums dy rstd", reduce(v.dy * v.rstd()).sum(axis=1)
     yield "it is the mean of its terms, not their sum", terms.mean(axis=1)
-    yield "it is zero", 0 * terms[:, 0] if count else np.zeros(len(terms))
+    yield "it is zero", 0 * terms[:, 0]
     yield "its sign is wrong", -terms.sum(axis=1)
     yield "the last row overwrites the others", terms[:, -1]
     yield "it is of the first row alone", terms[:, 0]

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import fused
 from .memory import SOURCE
 from .reduction import PATTERNS
 
 if TYPE_CHECKING:
     from .candidate import Candidate
+    from .cases import Case
     from .findings import Finding
 
 WHOLE = 64
@@ -29,22 +31,23 @@ TEXT = {
 def source(finding: Finding, candidate: Candidate) -> str:
     """A script that ends in an assertion which fails while the fault is there."""
     case = finding.case
-    names = [n for n in case.convention.arrays if case.arguments.get(n) is not None]
-    types = {case.arguments[n].dtype.name for n in names} | {case.dy.dtype.name}
-    lines = [f"# {finding.check}, {case.norm}: {finding.message}", "import numpy as np"]
-    if "bfloat16" in types:
+    arrays = arrays_of(case)
+    lines = [f"# {finding.check}, {case.norm}: {' '.join(finding.message.split())}", "import numpy as np"]
+    if "bfloat16" in {a.dtype.name for a in (*arrays.values(), case.dy)}:
         lines.append("from ml_dtypes import bfloat16")
-    if any(_is_packed(case.arguments[n]) for n in names) or _is_packed(case.dy):
+    if any(_is_packed(a) for a in (*arrays.values(), case.dy)):
         lines.insert(1, "import base64, zlib")
     lines += ["", *_import(candidate), ""]
-    lines += [f"{n} = {array_source(case.arguments[n])}" for n in names]
+    lines += [f"{name} = {array_source(a)}" for name, a in arrays.items()]
     if case.layout != "contiguous":
-        lines += [f"{n} = {SOURCE[case.layout].format(n)}      # {case.layout}" for n in names]
+        lines += [f"{n} = {SOURCE[case.layout].format(n)}      # {case.layout}" for n in arrays]
     backward = finding.name.startswith("d") or finding.facts.get("kind") == "saved" or finding.facts.get("stage") == "backward"
     if backward:
         lines.append(f"dy = {array_source(case.dy)}")
         if case.layout != "contiguous":
             lines.append(f"dy = {SOURCE[case.layout].format('dy')}")
+        if case.prologue is not None:
+            lines.append("dh = np.roll(dy.ravel(), 1).reshape(dy.shape)")
     call = _Call(finding, candidate)
     kind = finding.facts.get("kind", "oracle")
     if kind == "writes":
@@ -61,6 +64,16 @@ def source(finding: Finding, candidate: Candidate) -> str:
     return "\n".join(lines) + "\n"
 
 
+def arrays_of(case: Case) -> dict[str, np.ndarray]:
+    """The arrays that a candidate is given, by name; behind a residual x and residual, whose sum is the case's x."""
+    given = {n: case.arguments[n] for n in case.convention.arrays if case.arguments.get(n) is not None}
+    if case.prologue is None:
+        return given
+    first = case.convention.arrays[0]
+    x, residual = fused.parts(given.pop(first))
+    return {first: x, "residual": residual, **given}
+
+
 class _Call:
     """The call as the kit makes it, in source."""
 
@@ -71,27 +84,30 @@ class _Call:
 
     def _arguments(self, stage: str, leading: list[str]) -> str:
         binding = self.caller.binding(self.case, stage)
-        given = {**self.case.derived(), **self.case.arguments}
-        arrays = self.case.convention.arrays
+        arrays = arrays_of(self.case)
+        given = {**self.case.derived(), **self.case.arguments, **arrays}
 
         def text(name: str) -> str:
-            return name if name in arrays and given[name] is not None else repr(given[name])
+            return name if name in arrays else repr(given[name])
 
         by_name = [f"{own}={text(name)}" for name, own in binding.keywords.items() if name in given]
         return ", ".join([*leading, *(text(n) for n in binding.positional), *by_name])
 
     def lines(self, backward: bool) -> list[str]:
         c, convention = self.candidate, self.case.convention
-        outputs = ", ".join(convention.outputs)
-        if len(convention.outputs) > 1:
-            outputs = f"({outputs})" if c.saves else outputs
-            if convention.state and set(convention.state) <= set(c.mutates):
-                outputs = "y"
+        names = convention.outputs if c.prologue is None else ("y", "h", *convention.outputs[1:])
+        if convention.state and set(convention.state) <= set(c.mutates):
+            names = tuple(n for n in names if n not in convention.state)
+        outputs = ", ".join(names)
+        if len(names) > 1 and c.saves:
+            outputs = f"({outputs})"
         left = f"{outputs}, saved" if c.saves else outputs
         lines = [f"{left} = forward({self._arguments('forward', [])})"]
         if backward and c.backward is not None:
-            leading = ["dy", "saved"] if c.saves else ["dy"]
-            names = [n.removeprefix("d") if n not in convention.gradients else n for n in c.needs_grad or convention.gradients]
+            leading = ["dy", *(["dh"] if c.prologue is not None else []), *(["saved"] if c.saves else [])]
+            first, *others = convention.gradients
+            every = [first, *([] if c.prologue is None else ["residual"]), *others]
+            names = [n.removeprefix("d") if n not in convention.gradients else n for n in c.needs_grad or every]
             lines.append(f"{', '.join('d' + n for n in names)} = backward({self._arguments('backward', leading)})")
         return lines
 
@@ -100,7 +116,7 @@ def _verdict(finding: Finding) -> list[str]:
     if finding.observed is None or finding.expected is None or finding.index is None or finding.tolerance is None:
         return [f"# {finding.message}"]
     name, index = finding.name, finding.index
-    if name not in finding.case.convention.outputs and not name.startswith("d"):
+    if name not in (*finding.case.convention.outputs, "h") and not name.startswith("d"):
         return [f"# {name} comes out as {finding.observed.tolist()}, expected {finding.expected.tolist()}"]
     if finding.expected.size <= WHOLE:
         expected, tolerance = _exact_list(finding.expected), _exact_list(np.nan_to_num(finding.tolerance, nan=np.inf))

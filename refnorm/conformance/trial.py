@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from ml_dtypes import bfloat16
 
 from . import fused, signature
 from .candidate import Candidate
@@ -201,6 +202,9 @@ def _take(trial: Trial, stage: str, name: str, value: Any, shape: tuple[int, ...
         _fault(trial, "type", stage, f"{name} is {_kind(value)}; it must be a NumPy array")
         return
     array = np.asarray(value)
+    if not np.issubdtype(array.dtype, np.number) and array.dtype not in (bool, bfloat16):
+        _fault(trial, "type", stage, f"{name} is an array of {array.dtype}; it must be one of numbers")
+        return
     if array.shape != shape:
         _fault(trial, "shape", stage, f"{name} has shape {array.shape}; it must be {shape}")
         return
@@ -239,5 +243,8 @@ def _kind(value: Any) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    words = " ".join(str(error).split())
+    try:
+        words = " ".join(str(error).split())
+    except Exception as again:  # a stranger's exception, with a __str__ of its own
+        words = f"its message cannot be read: {type(again).__name__}"
     return words if len(words) <= 200 else words[:197] + "..."
