@@ -1,4 +1,4 @@
-"""The command `refnorm`: list, show, check.  Exit codes: 0 right, 1 wrong, 2 unusable."""
+"""The command `refnorm`: list, show, check, reproduce.  Exit codes: 0 right, 1 wrong, 2 unusable."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ USAGE = """\
   refnorm facts                              methods x invariances, methods x constraints: what holds, and the witness where not
   refnorm check                              prove every method: witnesses, invariances, constraints
   refnorm check torch                        judge PyTorch's own operations
+  refnorm check --backend numba              judge refnorm's own kernels as anybody's
   refnorm check kernel.py:my_layer_norm --norm layer_norm
                                              judge yours: right or wrong, which dialect, how many bits, the smallest input
   refnorm vectors OUT --norm layer_norm --format raw
                                              golden vectors with a tolerance for every element, for any language
+  refnorm reproduce                          what the papers say, measured: a table of numbers and a verdict a claim
+  refnorm reproduce stochasticity --out DIR  one claim; its numbers as JSON, its figure as SVG and PNG
 """
 
 
@@ -52,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
         help="torch, or a candidate: path/to/file.py:name, package.module:name, exec:./program; nothing: refnorm itself",
     )
     check.add_argument("--norm", help="what the candidate claims to be, a method's name; without a target: prove this one only")
+    check.add_argument("--backend", help="judge refnorm's own kernels instead: numba, cuda (with --norm: one method's)")
     check.add_argument("--dialect", help="whose conventions it should follow (default: the one that it is found to speak)")
     check.add_argument("--dtype", help="comma-separated: float64,float32,float16,bfloat16")
     check.add_argument("--quick", action="store_true", help="the checks that find most bugs, in seconds")
@@ -76,6 +80,13 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the cells as JSON")
     bench.add_argument("--threads", default="1,2", help="comma-separated thread counts (default 1,2)")
     bench.add_argument("--only", default="", help="operations whose name contains this")
+
+    reproduce = commands.add_parser("reproduce", help="what the papers say, measured: numbers, verdict, figure")
+    reproduce.add_argument("names", nargs="*", metavar="NAME", help="claims, as --list has them (default: all)")
+    reproduce.add_argument("--list", action="store_true", help="the claims, a line each")
+    reproduce.add_argument("--out", type=Path, metavar="DIR", help="write NAME.json, NAME.svg and NAME.png of each claim there")
+    reproduce.add_argument("--executor", default="local", help="local (default), serial, dask://HOST:PORT or mpi")
+    reproduce.add_argument("--workers", type=int, default=2, metavar="N", help="local processes or MPI ranks (default 2)")
     return top
 
 
@@ -125,7 +136,7 @@ def facts(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    if options.target is None and options.replay is None:
+    if options.target is None and options.replay is None and options.backend is None:
         return prove(options)
     from refnorm.conformance.command import judge
 
@@ -145,6 +156,15 @@ def bench(options: argparse.Namespace) -> int:
     return bench(options.backend, options.against, options.json, threads, options.only)
 
 
+def reproduce(options: argparse.Namespace) -> int:
+    from refnorm.display.claims import list_claims, reproduce
+
+    if options.list:
+        list_claims()
+        return 0
+    return reproduce(options.names, options.out, options.executor, options.workers)
+
+
 def prove(options: argparse.Namespace) -> int:
     """refnorm's own methods, each by its declaration."""
     from refnorm import NORMS
@@ -161,7 +181,15 @@ def prove(options: argparse.Namespace) -> int:
     return 0 if all(f.ok for f in findings) else 1
 
 
-COMMANDS = {"list": list_, "show": show, "facts": facts, "check": check, "vectors": vectors, "bench": bench}
+COMMANDS = {
+    "list": list_,
+    "show": show,
+    "facts": facts,
+    "check": check,
+    "vectors": vectors,
+    "bench": bench,
+    "reproduce": reproduce,
+}
 
 
 if __name__ == "__main__":

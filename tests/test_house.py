@@ -23,7 +23,7 @@ MAY_ENTER = {
     "nets": "methods anatomy operations autodiff data",
     "conformance": "methods anatomy operations autodiff oracles data strategies",
     "proofs": "methods anatomy operations autodiff oracles",
-    "display": "proofs conformance methods anatomy",
+    "display": "claims proofs conformance methods anatomy",
     "bench": "methods anatomy operations autodiff kernels conformance",
     "analysis": "nets methods anatomy operations autodiff data",
     "claims": "analysis nets methods anatomy operations autodiff data",

@@ -1,0 +1,1 @@
+"""One file a paper; each has CLAIMS, a tuple of its claims."""
