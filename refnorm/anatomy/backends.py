@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 ROOMS = {"numba": "refnorm.kernels.cpu", "cuda": "refnorm.kernels.cuda"}
+
+
+class NoKernel(ValueError):
+    """A call that is right, and that a backend has no kernel for; the message says which backend has."""
 
 
 def names() -> tuple[str, ...]:
@@ -22,16 +26,22 @@ def available() -> tuple[str, ...]:
     return ("numpy", *(name for name, room in ROOMS.items() if _exists(room)))
 
 
-def load(backend: str, method: str) -> tuple[Callable, Callable]:
-    """The forward and backward of a method on a backend.  Raises ValueError that says what exists and how to get it."""
+def methods(backend: str) -> Mapping[str, tuple[Callable, Callable]]:
+    """What a backend has, by method.  Raises ValueError that says what exists and how to get it."""
     if backend not in ROOMS:
         raise ValueError(f"backend is {backend!r}; it must be one of {', '.join(names())}")
     if not _exists(ROOMS[backend]):
         raise ValueError(f"backend {backend!r} has no kernels in this version of refnorm; here are: {', '.join(available())}")
-    methods = importlib.import_module(ROOMS[backend]).METHODS
-    if method not in methods:
-        raise ValueError(f"backend {backend!r} has no kernel for {method}; it has {', '.join(methods)}; 'numpy' has all")
-    return methods[method]
+    found: Mapping[str, tuple[Callable, Callable]] = importlib.import_module(ROOMS[backend]).METHODS
+    return found
+
+
+def load(backend: str, method: str) -> tuple[Callable, Callable]:
+    """The forward and backward of a method on a backend.  Raises ValueError that says what exists and how to get it."""
+    found = methods(backend)
+    if method not in found:
+        raise NoKernel(f"backend {backend!r} has no kernel for {method}; it has {', '.join(found)}; 'numpy' has all")
+    return found[method]
 
 
 def _exists(room: str) -> bool:

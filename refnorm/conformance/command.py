@@ -7,16 +7,19 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from . import backends
 from .candidate import Unusable
-from .presets import PRESETS, run_preset
+from .presets import PRESETS, run_each, run_preset
 from .records import as_dict, junit
 from .report import Report
 from .verdict import check, replay
 
 
 def judge(options: argparse.Namespace) -> int:
-    """0 right, 1 wrong, 2 unusable.  options: target, norm, dialect, dtype, quick, seed, json, junit, replay, verbose."""
+    """0 right, 1 wrong, 2 unusable.  options: target, norm, dialect, dtype, backend, quick, seed, json, junit, replay,
+    verbose."""
     try:
         reports = _reports(options)
     except Unusable as error:
@@ -55,25 +58,25 @@ def _reports(options: argparse.Namespace) -> list[Report]:
         return reports
     dtypes = tuple(options.dtype.split(",")) if options.dtype else None
     with _progress() as tick:
+        asked: Any = {"quick": options.quick, "seed": options.seed, "dtypes": dtypes, "progress": tick}
+        shown = Report.print if options.verbose else _brief
+        if options.backend is not None:
+            if options.target is not None:
+                raise Unusable(f"--backend judges refnorm's own kernels and takes no target; it was given {options.target!r}")
+            return run_each(backends.candidates(options.backend, options.norm, options.dialect), on_report=shown, **asked)
         if options.target in PRESETS:
-            found = run_preset(
-                options.target, options.norm, quick=options.quick, seed=options.seed, dtypes=dtypes, progress=tick,
-                on_report=_brief if not options.verbose else Report.print,
-            )  # fmt: skip
-            return found
+            return run_preset(options.target, options.norm, on_report=shown, **asked)
         if options.norm is None:
             from refnorm.anatomy.method import NORMS
 
             raise Unusable(f"--norm is missing; it must be one of {', '.join(NORMS)}")
-        report = check(
-            options.target, options.norm, options.dialect, quick=options.quick, seed=options.seed, dtypes=dtypes, progress=tick
-        )
+        report = check(options.target, options.norm, options.dialect, **asked)
     report.print()
     return [report]
 
 
 def _brief(report: Report) -> None:
-    """A preset's norms one by one: a line each, and the failures in full."""
+    """Norms of a preset or a backend one by one: a line each, and the failures in full."""
     if report.passed:
         from rich.console import Console
         from rich.markup import escape

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from refnorm.anatomy.backends import NoKernel
+
 from .cases import Case
 from .conventions import method_named
 from .examination import Examination
@@ -19,8 +21,9 @@ def ran(trial: Trial, dialect: str, into: Examination, *, none_is_offered: bool,
             into.add(Finding("backward.runs", case, True))
         return True
     if fault.kind == "raises":
-        excuse = _excuse(case, fault, none_is_offered, lone_is_error) if fault.stage == "forward" else ""
+        excuse = _excuse(case, fault, lone_is_error) if fault.stage == "forward" else ""
         excuse = excuse or (_lopsided(case) if fault.stage == "backward" else "")
+        excuse = excuse or ("" if none_is_offered else _missing(case))
         excuse = excuse or ("refused by the reference as well" if _refused(case, dialect, fault.stage) else "")
         if excuse:
             into.coverage[f"{excuse}: {fault.message.partition(':')[0]}"] += 1
@@ -47,18 +50,23 @@ def _refused(case: Case, dialect: str, stage: str) -> bool:
     return False
 
 
-def _excuse(case: Case, fault: Fault, none_is_offered: bool, lone_is_error: bool) -> str:
+def _excuse(case: Case, fault: Fault, lone_is_error: bool) -> str:
     arguments = case.arguments
+    if isinstance(fault.error, NoKernel):
+        return "the backend has no kernel"
     if case.x.size == 0:
         return "refuses empty input"
     if lone_is_error and _is_lone(case):
         return "refuses one value a statistic, as its dialect does"
     if arguments.get("eps") == 0:
         return "refuses eps 0"
-    missing = any(n in case.convention.gradients and arguments[n] is None for n in case.convention.parameters)
-    if missing and not none_is_offered and isinstance(fault.error, TypeError | AttributeError):
-        return "parameters that are None are not offered"
     return ""
+
+
+def _missing(case: Case) -> str:
+    """A parameter that is None, where no signature offers it: each compiler and each assert has an exception of its own."""
+    missing = any(n in case.convention.gradients and case.arguments[n] is None for n in case.convention.parameters)
+    return "parameters that are None are not offered" if missing else ""
 
 
 def _is_lone(case: Case) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -35,9 +35,16 @@ def run_preset(
     if not chosen:
         has = ", ".join(dict.fromkeys(n for n, _, _ in candidates(name)))
         raise Unusable(f"{name} has no {norm}; it has {has}")
+    return run_each(chosen, quick=quick, seed=seed, dtypes=dtypes, progress=progress, on_report=on_report)
+
+
+def run_each(
+    chosen: Iterable[tuple[str, str, Candidate]], *, on_report: Callable[[Report], Any] | None = None, **options: Any
+) -> list[Report]:
+    """One report for each (norm, dialect, candidate); options are check's."""
     reports = []
-    for kind, dialect, candidate in chosen:
-        report = check(candidate, kind, dialect, quick=quick, seed=seed, dtypes=dtypes, progress=progress)
+    for norm, dialect, candidate in chosen:
+        report = check(candidate, norm, dialect, **options)
         reports.append(report)
         if on_report is not None:
             on_report(report)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refnorm.anatomy.backends import NoKernel
 from refnorm.anatomy.method import NORMS, Cache, Method
 from refnorm.anatomy.norm import Call, Norm, running_statistics
 from refnorm.anatomy.precision import narrow, wide
@@ -82,7 +83,7 @@ def work(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> Work:
     stand_in = np.broadcast_to(np.zeros((), x.dtype), x.shape)
     call = triple.call(**{**arguments, triple.x: stand_in})
     if call.weighted:
-        raise ValueError(_absent(method, "weighted or masked statistics"))
+        raise NoKernel(_absent(method, "weighted or masked statistics"))
     laid = call.layout.read(x)
     recipe, eps = _recipe(triple, call)
     given = dict(zip(triple.recovery.parameters, call.parameters, strict=True))
@@ -96,7 +97,7 @@ def work(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> Work:
     run = np.broadcast_shapes(scale.shape, shift.shape)
     form = form_of(laid, call.part, run)
     if form is None:
-        raise ValueError(_absent(method, f"{triple.x} of shape {x.shape}, parameters along {run}, in this order of memory"))
+        raise NoKernel(_absent(method, f"{triple.x} of shape {x.shape}, parameters along {run}, in this order of memory"))
     number = arithmetic(x.dtype)
     scale, shift = form.parameter(scale, number), form.parameter(shift, number)
     return Work(call, form, recipe, eps, arguments.get("training", True), scale, shift, unit, number)
