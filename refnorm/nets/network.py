@@ -68,7 +68,7 @@ class Network(ABC):
         """The network, written once: `run` makes the parameters, or uses them."""
 
     def parameters(self, rng: np.random.Generator | int) -> Parameters:
-        """Initial parameters, float64, drawn by a generator or a seed: weights N(0, gain^2 / fan-in), biases 0, norms the identity."""
+        """Initial parameters, by a generator or a seed: weights N(0, gain^2 / fan-in), biases 0, norms the identity."""
         building = Building(self, np.random.default_rng(rng))
         self.body(building, np.zeros((2, *self.input_shape)))
         return building.parameters
