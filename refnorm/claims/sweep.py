@@ -50,7 +50,7 @@ class Sweep:
             broken = 0 if any(i in answers for i in todo) else broken + 1
             todo = {i: item for i, item in todo.items() if i not in answers}
             if broken == PATIENCE:
-                raise RuntimeError(f"{PATIENCE} pools of workers broke, and none of these items got done: {list(todo.values())}")
+                raise RuntimeError(f"{PATIENCE} pools of workers broke, none of these items got done: {list(todo.values())}")
             if todo:
                 self.close()
                 self._executor = self._open()

@@ -79,7 +79,7 @@ def _show(out: Console, claim: Claim, result: Result, seconds: float) -> None:
     for column in ("", "number", "paper", "measured", "range", "note"):
         table.add_column(column, justify="right" if column in ("paper", "measured") else "left")
     for n in result.numbers:
-        table.add_row(_mark(n), n.what, _short(n.paper), _short(n.measured), _range(n), Text(n.note, "dim"))
+        table.add_row(_mark(n), Text(n.what), Text(_short(n.paper)), _short(n.measured), _range(n), Text(n.note, "dim"))
     out.print(table)
     out.print(Text.assemble((result.verdict, f"bold {COLOUR[result.verdict]}"), f": {result.conclusion}"))
     seeds = ", ".join(map(str, claim.seeds)) or "none"

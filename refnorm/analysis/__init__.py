@@ -1,0 +1,17 @@
+"""Measures of normalization, to be applied to one's own functions, networks and arrays.
+
+    stochasticity       how much a sample's output depends on the other samples of its batch
+    batch_noise         the distribution of batch statistics under a Gaussian, in closed form
+    constraint_system   what a norm demands of its output: how many equations, how many independent, can they be met
+    invariance          scale invariance of a function in any of its arguments, and what its gradient does
+    newton_spectrum     what T Newton-Schulz steps make of an eigenvalue, and how many steps a dimension needs
+    mean_field          wide networks with batch norm or group norm: fixed points of the kernel, growth of the gradient
+    decoupling          length and direction apart: least squares and half-spaces with normalized weights
+    weight_dynamics     two-layer networks with normalized weights: their kernel, and training
+    sphere_geometry     the spheres that norms put their outputs on, and the tangent projection
+    isometry            how far a linear map is from preserving norms; ConvNorm's channels
+    lipschitz           operator norms, certified radii, spectral complexity
+    bistochastic        iterative proportional fitting of confusion matrices
+
+Each is a module of functions of plain arrays.
+"""
