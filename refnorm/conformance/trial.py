@@ -55,7 +55,8 @@ class Caller:
     """Calls one candidate under its convention."""
 
     def __init__(self, candidate: Candidate, patience: float = PATIENCE) -> None:
-        self.candidate, self.patience, self.calls = candidate, patience, 0
+        self.candidate, self.patience, self.hung = candidate, patience, False
+        self.compiled: set[Any] = set()
         self._bindings: dict[tuple[str, str], signature.Binding] = {}
 
     def binding(self, case: Case, stage: str = "forward") -> signature.Binding:
@@ -117,8 +118,7 @@ class Caller:
 
     def _watched(self, trial: Trial, stage: str, given: Mapping[str, Any], call: Any) -> Any:
         before = {name: a.copy() for name, a in given.items() if isinstance(a, np.ndarray)}
-        limit = self.patience * (6 if self.calls < 2 else 1)
-        self.calls += 1
+        limit = self._limit(stage, given)
         start = time.perf_counter()
         returned = None
         try:
@@ -126,6 +126,7 @@ class Caller:
                 warnings.simplefilter("ignore")
                 returned = within(limit, call)
         except Hangs:
+            self.hung = True
             trial.faults.append(Fault("hangs", stage, f"no answer within {limit:g} s"))
         except KeyboardInterrupt:
             raise
@@ -136,6 +137,14 @@ class Caller:
             if name not in self.candidate.mutates and not _same_bits(a, given[name]):
                 trial.faults.append(Fault("writes", stage, f"{stage} writes to its argument {name}"))
         return returned
+
+    def _limit(self, stage: str, given: Mapping[str, Any]) -> float:
+        """Seconds for a call.  The first of its kind may compile (numba, Triton, torch.compile): six times the patience."""
+        arrays = ((name, a) for name, a in given.items() if isinstance(a, np.ndarray))
+        kind = (stage, *((name, a.dtype, a.ndim, a.flags.c_contiguous, a.flags.f_contiguous) for name, a in arrays))
+        first = kind not in self.compiled and not self.hung
+        self.compiled.add(kind)
+        return self.patience * (6 if first else 1)
 
     def _read_outputs(self, trial: Trial, returned: Any, given: Mapping[str, Any]) -> None:
         c, convention = self.candidate, trial.case.convention
