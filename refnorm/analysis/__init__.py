@@ -1,6 +1,7 @@
 """Measures of normalization, to be applied to one's own functions, networks and arrays.
 
     stochasticity       how much a sample's output depends on the other samples of its batch
+    averaged_whitening  what running averages of whitening matrices tend to
     batch_noise         the distribution of batch statistics under a Gaussian, in closed form
     constraint_system   what a norm demands of its output: how many equations, how many independent, can they be met
     invariance          scale invariance of a function in any of its arguments, and what its gradient does
