@@ -27,7 +27,7 @@ MAY_ENTER = {
     "bench": "methods anatomy operations autodiff kernels conformance",
     "analysis": "nets methods anatomy operations autodiff data",
     "claims": "analysis nets methods anatomy operations autodiff data",
-    "atlas": "claims analysis nets methods anatomy operations autodiff proofs conformance data",
+    "atlas": "claims analysis nets methods anatomy operations autodiff proofs conformance data display",
 }
 TOP = {"__init__", "__main__", "cli"}
 

@@ -49,7 +49,7 @@ def _invariances(methods: Sequence[Method], measured: dict) -> Table:
     for m in methods:
         cells = []
         for f, (name, declared) in zip(measured[m.name][0], m.facts.invariances.items(), strict=True):
-            moved = f.words.split("moves the output by ")[-1].split(" ")[0] if declared == "no" else ""
+            moved = moved_by(f.words) if declared == "no" else ""
             said = f"{declared} ({moved})" if moved else declared
             cells.append(Text(said if f.ok else f"✗ {name}", STYLE[declared] if f.ok else "bold red"))
         table.add_row(Text(m.name, "cyan"), *cells)
@@ -64,14 +64,20 @@ def _constraints(methods: Sequence[Method], measured: dict) -> Table:
         found = [f for f in measured[m.name][1] if f.proof == "constraint count"]
         if not found:
             continue
-        rank, formula, block = _read(found[0].words)
+        rank, formula, block = read_count(found[0].words)
         constraints = m.operation.constraints
         style = "green" if all(f.ok for f in measured[m.name][1]) else "bold red"
         table.add_row(Text(m.name, "cyan"), constraints.words, block, formula, Text(rank, style), constraints.feasible_when)
     return table
 
 
-def _read(words: str) -> tuple[str, str, str]:
+def moved_by(words: str) -> str:
+    """By how much of its scale the output moves, out of an invariance's finding; nothing where it does not."""
+    _, said, after = words.rpartition("moves the output by ")
+    return after.split(" ")[0] if said else ""
+
+
+def read_count(words: str) -> tuple[str, str, str]:
     """rank, formula and block out of a finding's words: "rank 2, formula 2 a block of 1 x 12, ..."."""
     parts = words.split("rank ")[1].replace(",", "").split()
     return parts[0], parts[2], " ".join(parts[6:9])
