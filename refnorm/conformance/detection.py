@@ -21,7 +21,8 @@ TRIED = 12
 @dataclass(frozen=True)
 class Spoken:
     """dialect: the one that fits best; consistent: all that nothing contradicts.  traits: measured, in words.  fixed: options
-    that the candidate does not take, at the values found.  mismatches: with the dialect asked for.  conflict: why none fits."""
+    that the candidate does not take, at the values found.  mismatches: with the dialect asked for.  conflict: why none fits.
+    casts: those of the dialect asked for, or those that were measured."""
 
     dialect: str
     traits: Mapping[str, str] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Spoken:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     mismatches: tuple[str, ...] = ()
     conflict: str = ""
+    casts: int = 0  # roundings to storage before the last one
 
 
 def detect(session: Session) -> Spoken:
@@ -46,13 +48,25 @@ def _by_traits(session: Session) -> Spoken:
     fixed = dict(_fixed(session, session.asked or nearest, traits))
     if session.asked is None:
         conflict = "" if fits else f"no dialect fits; nearest is {nearest}, but {'; '.join(against[nearest])}"
-        return Spoken(nearest, dict(traits.words()), tuple(fits), fixed, conflict=conflict)
+        casts = _casts(session, (nearest,), traits)
+        return Spoken(nearest, dict(traits.words()), tuple(fits), fixed, conflict=conflict, casts=casts)
     wrong = [*against[session.asked], *_default_eps(session, session.asked, traits)]
     instead = [name for name in fits if not list(_default_eps(session, name, traits))]
     if wrong and instead:
         wrong.append(f"it speaks {', '.join(instead)}")
     dialect = session.asked if not wrong or not instead else instead[0]
-    return Spoken(dialect, dict(traits.words()), tuple(fits), fixed, tuple(wrong))
+    casts = _casts(session, (session.asked,), traits)
+    return Spoken(dialect, dict(traits.words()), tuple(fits), fixed, tuple(wrong), casts=casts)
+
+
+def _casts(session: Session, names: tuple[str, ...], traits: Traits) -> int:
+    """Roundings before the last that y is allowed: those of the dialect that was asked for, else those measured.
+
+    None where a parameter is seen to be rounded: that is no dialect's, and must not hide behind a cast that is one's.
+    """
+    if traits.casts is not None and (session.asked is None or traits.casts.parameters):
+        return traits.casts.count
+    return max(session.method.dialects[name].casts for name in names)
 
 
 def _contradictions(session: Session, name: str, traits: Traits) -> Iterator[str]:
@@ -78,6 +92,8 @@ def _contradictions(session: Session, name: str, traits: Traits) -> Iterator[str
         yield f"eps is {traits.eps:.3g}, {dialect.defaults.get('eps')} in {name}"
     if traits.offset is not None and traits.offset != dialect.defaults.get("offset", 0):
         yield f"the weight is {'1 + gamma' if traits.offset else 'gamma'}, not so in {name}"
+    if traits.casts is not None and traits.casts.count > dialect.casts:
+        yield f"{traits.casts.words}, not so in {name}"
 
 
 def _unnatural(name: str, weighs: str, default: Any) -> Iterator[str]:

@@ -1,16 +1,24 @@
-"""From a failing case to a sentence: what is wrong, and from which length on."""
+"""From failing cases to a sentence: what is wrong, where, and from which length on.
+
+A wrong formula names the fault where it meets what was observed and the right one does not, on every failing case; of several
+that do, the one that also holds on further cases, of other eps and lengths; of these the nearest, then the one that ships
+most often.  What no formula explains may still be seen by where it is wrong: `places`.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import hypotheses, hypotheses_backward
+from . import evidence, fused, hypotheses, hypotheses_backward, hypotheses_fitted, places
+from .evidence import Evidence
 from .expected import Expectation
-from .findings import Finding, Outcome
+from .findings import Finding
+from .hypotheses_options import of_any
+from .hypotheses_weights import of_method
 
 if TYPE_CHECKING:
     from .session import Session
@@ -19,178 +27,156 @@ NEAR = 4.0
 """Tolerances within which a wrong formula must meet the observation ..."""
 FARTHER = 16.0
 """... while the right one is this many times farther from it, and from what is allowed."""
+LOG = logging.getLogger("refnorm.conformance")
 
 
 def explain(session: Session, findings: Sequence[Finding]) -> str:
-    """The wrong formula that explains most of these observations; "" where none is known."""
-    known = [f for f in findings if f.observed is not None and f.tolerance is not None and f.check != "state.steps"]
-    if not known or not session.has_rows() or not session.plain:
+    """The wrong formula that explains these observations, or where they are wrong; "" where neither is known.
+
+    Whatever a hypothesis does on a stranger's numbers, it ends no check: an error is logged, and is no verdict.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            return _explained(session, findings)
+    except Exception as error:
+        check = findings[0].check if findings else "nothing"
+        LOG.warning("no diagnosis of %s: %s: %s", check, type(error).__name__, error)
+        LOG.debug("where", exc_info=True)
         return ""
-    known = [f for f in known if f.worst > FARTHER] or known  # what is borderline speaks for any formula
-    agreed: Counter[str] = Counter()
-    for name in dict.fromkeys(f.name for f in known):
-        mine, votes = [f for f in known if f.name == name], Counter[str]()
-        for finding in mine:
-            votes.update(dict.fromkeys(_near(session, finding), 1))
-        for sentence, count in votes.most_common(1):  # of equals the first: formulas stand in the order of how often they ship
-            if 2 * count > len(mine):
-                agreed[f"{_subject(name)}: {sentence}"] = count
-    if agreed:
-        return agreed.most_common(1)[0][0]
-    idle = [words for words in map(_untouched, known) if words]
-    return idle[-1] if 2 * len(idle) > len(known) else ""
 
 
-def _near(session: Session, finding: Finding) -> Iterator[str]:
-    """Wrong formulas that meet one observation where the right one does not."""
-    assert finding.observed is not None and finding.expected is not None and finding.tolerance is not None
-    rows = Expectation(finding.case, session.dialect, session.casts).rows
-    with np.errstate(all="ignore"):
-        expected = np.asarray(finding.expected, float)
-        right = _distance(finding.observed, expected, finding.tolerance)
-        for sentence, guess in _guesses(finding, rows) if right > FARTHER else ():
-            guess = guess.reshape(expected.shape)
-            distance = _distance(finding.observed, guess, finding.tolerance)
-            if distance < NEAR and distance * FARTHER < right and _distance(guess, expected, finding.tolerance) > NEAR:
-                yield sentence
+def _explained(session: Session, findings: Sequence[Finding]) -> str:
+    told = places.plain(session, findings)
+    if told:
+        return told
+    best: tuple[int, str] = (0, "")
+    for name in dict.fromkeys(f.name for f in findings):
+        mine = [f for f in findings if f.name == name]
+        count, sentence = _named(session, name, evidence.of_findings(mine))
+        if sentence and count > best[0]:
+            best = count, f"{places.subject(name)}: {sentence}"
+    where = places.condition(session, findings, best[1]) if best[1] else ""
+    return f"{best[1]} {where}".strip() if best[1] else places.untouched(findings)
 
 
-def _subject(name: str) -> str:
-    return {
-        "dx": "the gradient of x",
-        "dgamma": "the gradient of gamma",
-        "dbeta": "the gradient of beta",
-        "y": "the forward",
-    }.get(name, name.replace("_", " "))
+def _named(session: Session, name: str, known: list[Evidence]) -> tuple[int, str]:
+    """(on how many cases it holds, the sentence) for one output or gradient."""
+    telling = [e for e in known if e.wrong > FARTHER]
+    met: dict[str, list[float]] = {}
+    for e in telling:
+        for sentence, distance in _near(session, e):
+            met.setdefault(sentence, []).append(distance)
+    fits = [s for s, found in met.items() if len(found) == len(telling)]
+    if len(fits) == 1 and evidence.diverse(telling):
+        return len(telling), fits[0]
+    further = evidence.probed(session, name, known[0].case) if known else []
+    more = [e for e in further if e.wrong > FARTHER]
+    if not fits and more:  # too little of it shows in what failed
+        wider: dict[str, list[float]] = {}
+        for e in more:
+            for sentence, distance in _near(session, e):
+                wider.setdefault(sentence, []).append(distance)
+        fits = [s for s, found in wider.items() if len(found) == len(more) and (not telling or s in met)]
+        met = wider if fits else met
+    if not fits:  # two faults at once: the one that most cases have
+        most = max(met, key=lambda s: len(met[s]), default="")
+        return (len(met[most]), most) if most and 2 * len(met[most]) > len(telling) and len(met[most]) > 1 else (0, "")
+    held = dict.fromkeys(fits, 0)
+    for e in further if len(fits) > 1 else ():
+        for sentence in {s for s, value in _guesses(session, e) if s in held and e.distance(value) < NEAR}:
+            held[sentence] += 1
+    order = {sentence: k for k, sentence in enumerate(met)}
+    chosen = min(fits, key=lambda s: (-held[s], round(max(met[s])), order[s]))
+    return max(len(telling), 1), chosen
 
 
-def _distance(observed: np.ndarray, guess: np.ndarray, tolerance: np.ndarray) -> float:
-    judged = np.isfinite(tolerance)
-    error = np.abs(observed.astype(float) - guess)[judged] / np.maximum(tolerance[judged], 1e-300)
-    return float(np.nan_to_num(error.max(initial=0), nan=np.inf))
+def _near(session: Session, e: Evidence) -> Iterator[tuple[str, float]]:
+    """Wrong formulas that meet one observation where the right one does not, each once, with their distance."""
+    right, seen = e.wrong, set()
+    for sentence, value in _guesses(session, e):
+        if sentence in seen:
+            continue
+        distance = e.distance(value)
+        if distance < NEAR and distance * FARTHER < right and e.distance(value, e.expected) > NEAR:
+            seen.add(sentence)
+            yield sentence, distance
 
 
-def _guesses(finding: Finding, rows) -> Iterator[hypotheses.Guess]:
-    view, name = hypotheses.View.of(rows), finding.name
+def _guesses(session: Session, e: Evidence) -> Iterator[hypotheses.Guess]:
+    """Every wrong formula known for this result, in its shape."""
+    expectation = Expectation(e.case, session.dialect, session.casts)
+    known = _of_rows(expectation, e) if session.has_rows() else of_method(expectation, e.name)
+    options = of_any(expectation, e.name, rows=session.has_rows())
+    for source in (known, options):
+        for sentence, value in source:
+            value = np.asarray(value, float)
+            if value.size == e.expected.size:
+                yield sentence, _fused(expectation, e.name, value.reshape(e.expected.shape))
+
+
+def _fused(expectation: Expectation, name: str, value: np.ndarray) -> np.ndarray:
+    """What a kernel that fuses an activation or a residual makes of it."""
+    case = expectation.case
+    if name == "y" and case.epilogue is not None:
+        return np.asarray(fused.ACTIVATIONS[case.epilogue].value(value), float)
+    if case.prologue is not None and name in ("d" + case.convention.arrays[0], "dresidual"):
+        return value + fused.upstream(case.dy).astype(float)
+    return value
+
+
+def _of_rows(expectation: Expectation, e: Evidence) -> Iterator[hypotheses.Guess]:
+    rows, name = expectation.rows, e.name
+    if not e.case.x.size:
+        return
+    view = hypotheses.View.of(rows)
     if name == "y":
         for words, y in hypotheses.of_output(view):
             yield words, rows.merge(y)
-        if finding.case.training:
+        if e.case.training:
             yield from hypotheses.of_area(rows)
-        yield from _modes(finding, rows, view)
-    elif name == "dx" or name == "d" + finding.case.convention.arrays[0]:
+        yield from _modes(e, rows, view)
+        if e.case.epilogue is None:
+            for words, y in hypotheses_fitted.of_output(view, rows, rows.split(e.observed.astype(float))):
+                yield words, rows.merge(y)
+    elif name == "d" + e.case.convention.arrays[0] or name == "dresidual":
         if view.training:
             for words, dx in hypotheses_backward.of_input_gradient(view):
                 yield words, rows.merge(dx)
         else:
             yield from _evaluation_gradient(view, rows)
     elif name in ("dgamma", "dbeta"):
-        for words, value in hypotheses_backward.of_parameter_gradient(view, rows, name):
-            yield words, value
-    elif name in ("running_mean", "running_var") and finding.case.training:
+        yield from hypotheses_backward.of_parameter_gradient(view, rows, name)
+    elif name in ("running_mean", "running_var") and e.case.training:
         yield from hypotheses_backward.of_state(view, rows, name)
 
 
-def _modes(finding: Finding, rows, view) -> Iterator[hypotheses.Guess]:
+def _modes(e: Evidence, rows, view) -> Iterator[hypotheses.Guess]:
     """Statistics of the other mode."""
-    arguments = finding.case.arguments
+    arguments = e.case.arguments
     if arguments.get("running_mean") is None:
         return
-    if not finding.case.training:
+    if not e.case.training:
         mean, var = view.x.mean(axis=1, keepdims=True), view.x.var(axis=1, keepdims=True)
         yield "evaluation uses the statistics of the batch", rows.merge(view.y((view.x - mean) / np.sqrt(var + view.eps)))
         return
     mean, var = (arguments[n].astype(float)[:, None] for n in ("running_mean", "running_var"))
     yield "training uses the running statistics", rows.merge(view.y((view.x - mean) / np.sqrt(var + view.eps)))
     w = arguments["momentum"] if rows.e.spoken.population.weighs == "new" else 1 - arguments["momentum"]
-    new_mean, new_var = (1 - w) * mean + w * view.mean, (1 - w) * var + w * view.var
     for factor in (1.0, view.unbiased):
-        updated = (1 - w) * var + w * view.var * factor
-        yield (
-            "training uses the updated running statistics",
-            rows.merge(view.y((view.x - new_mean) / np.sqrt(updated + view.eps))),
-        )
-    del new_var
+        new_mean, new_var = (1 - w) * mean + w * view.mean, (1 - w) * var + w * view.var * factor
+        words = "training uses the updated running statistics"
+        yield words, rows.merge(view.y((view.x - new_mean) / np.sqrt(new_var + view.eps)))
 
 
 def _evaluation_gradient(view, rows) -> Iterator[hypotheses.Guess]:
     r, g = view.rstd(), view.dy * view.gamma
     h = view.c * r
     mean = g.mean(axis=1, keepdims=True)
-    yield (
-        "in evaluation the statistics are differentiated, as in training",
-        rows.merge(r * (g - mean - h * (g * h).mean(1, keepdims=True))),
-    )
-    x = view.x
-    batch = 1 / np.sqrt(x.var(axis=1, keepdims=True) + view.eps)
-    h = (x - x.mean(axis=1, keepdims=True)) * batch
+    words = "in evaluation the statistics are differentiated, as in training"
+    yield words, rows.merge(r * (g - mean - h * (g * h).mean(1, keepdims=True)))
+    batch, h = view.of_batch()
     yield "evaluation uses the statistics of the batch", rows.merge(batch * (g - mean - h * (g * h).mean(1, keepdims=True)))
     yield "gamma is left out", rows.merge(r * view.dy)
-
-
-def _untouched(finding: Finding) -> str:
-    """Entries that are never written: a tail of one axis that is 0, or still the input."""
-    assert finding.observed is not None and finding.expected is not None and finding.tolerance is not None
-    observed = finding.observed.astype(float)
-    with np.errstate(all="ignore"):
-        wrong = ~(np.abs(observed - finding.expected) <= finding.tolerance) & ~np.isnan(finding.tolerance)
-    idle = observed == 0
-    if finding.observed.shape == finding.case.x.shape:
-        idle |= observed == finding.case.x.astype(float)
-    if not wrong.any() or wrong.all() or not idle[wrong].all():
-        return ""
-    for axis in range(wrong.ndim):
-        others = tuple(a for a in range(wrong.ndim) if a != axis)
-        along = wrong.any(axis=others) if others else wrong
-        first, n = int(np.argmax(along)), len(along)
-        if first and along[first:].all():
-            where = f"entry {first}, the last," if first == n - 1 else f"whatever stands from {first} on"
-            return f"{_subject(finding.name)}: {where} of axis {axis}, of length {n}, is not written"
-    return ""
-
-
-def threshold(session: Session, outcome: Outcome) -> str:
-    """As "when rows are longer than 1024": from which size on a check fails, by bisection; "" where it fails at once."""
-    if not session.has_rows():
-        return ""
-    examined = session.examination.findings.get(outcome.check, [])
-    for label, what in (("rows of", "when rows are longer than"), ("rows", "when there are more rows than")):
-        sizes: dict[int, bool] = {}
-        name = outcome.failures[0].name
-        for f in examined:
-            if f.name == name and f.case.stratum in ("lengths", "many rows", "shapes", "ordinary"):
-                size = _size(session, f, label == "rows of")
-                sizes[size] = sizes.get(size, True) and f.ok
-        good, bad = [s for s, ok in sizes.items() if ok], [s for s, ok in sizes.items() if not ok]
-        clear = all(f.worst > FARTHER for f in outcome.failures)
-        if clear and good and bad and max(good) < min(bad) and max(good) > 4:
-            limit = _bisected(session, outcome, label == "rows of", max(good), min(bad))
-            return f"{what} {limit}"
-        if label == "rows of" and len(bad) > 3 and len(good) > 3:
-            for block in reversed(hypotheses.BLOCKS):
-                if all(s % block for s in bad) and not any(s % block and s > block for s in good):
-                    return f"when the row length is no multiple of {block}"
-    return ""
-
-
-def _size(session: Session, finding: Finding, length: bool) -> int:
-    case = finding.case
-    arguments, _ = session.method.resolve(**case.reference(), dialect=session.dialect)
-    b, d, m = session.method.triple.partition(**arguments).blocks
-    return m if length else b * d
-
-
-def _bisected(session: Session, outcome: Outcome, length: bool, low: int, high: int) -> int:
-    """The largest size that is right, between one that is and one that is not."""
-    from . import values
-
-    plan, name = session.plan(session.main), outcome.failures[0].name
-    stratum = "lengths" if length else "many rows"
-    while high - low > 1:
-        middle = (low + high) // 2
-        rows, n = (2, middle) if length else (middle, 3)
-        case = plan.rows(stratum, f"bisecting, {rows} rows of {n}", values.ordinary, rows, n, spread="first")
-        found = session.examine([case]).findings
-        fails = any(not f.ok and f.name == name for group in found.values() for f in group)
-        low, high = (low, middle) if fails else (middle, high)
-    return low
+    yield "eps is left out", rows.merge(g * view.rstd(eps=0.0))
+    yield "it is zero", rows.merge(0 * g)
+    yield "dy is returned", rows.merge(view.dy)

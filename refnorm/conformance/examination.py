@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,6 +56,13 @@ class Examination:
     coverage: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     cases: int = 0
     unjudged: int = 0
+    asked: Counter[str] = field(default_factory=Counter)  # cases by stratum ...
+    ran: Counter[str] = field(default_factory=Counter)  # ... and those of them that were run
+
+    @property
+    def never_run(self) -> tuple[str, ...]:
+        """Strata of which no case was run."""
+        return tuple(stratum for stratum in self.asked if not self.ran[stratum])
 
     def add(self, finding: Finding) -> None:
         self.findings[finding.check].append(finding)
@@ -192,6 +199,11 @@ def _saved(trial: Trial, expectation: Expectation, into: Examination) -> None:
             observed = trial.values[name].reshape(-1)
             if observed.size != right.value.size:
                 words = f"saved {name} has {observed.size} entries for {right.value.size} statistics"
+                into.add(Finding("forward.saved", case, False, words, name))
+                continue
+            if observed.dtype != case.arithmetic.saved:
+                right_type = f"{case.arithmetic.saved}, or what dtypes says of 'saved'"
+                words = f"saved {name} has dtype {observed.dtype}; it must be {right_type}"
                 into.add(Finding("forward.saved", case, False, words, name))
                 continue
             found = tolerance.compare(observed, right.value, right.bound, 1.0)

@@ -15,8 +15,8 @@ Status = Literal["passed", "failed", "vacuous", "not offered"]
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """One judgement.  worst: largest error over its bound; index: where; `facts` are what a fact without an oracle needs
-    to be shown again: "kind" and its arguments (`reproduction`)."""
+    """One judgement; the message of one that is `ok` is a note.  worst: largest error over its bound; index: where; `facts`
+    are what a fact without an oracle needs to be shown again: "kind" and its arguments (`reproduction`)."""
 
     check: str
     case: Case
@@ -52,6 +52,7 @@ class Outcome:
     cases: int = 0
     failures: list[Finding] = field(default_factory=list)
     words: str = ""
+    notes: tuple[str, ...] = ()  # what passed, and is good to know
 
     @property
     def smallest(self) -> Finding:
@@ -66,11 +67,11 @@ class Outcome:
 
 def settled(check: str, stage: str, findings: list[Finding], words: str = "") -> Outcome:
     """failed where one finding failed; vacuous where none could have; not offered where there is none."""
-    failures = [f for f in findings if not f.ok]
+    failures, notes = [f for f in findings if not f.ok], tuple(dict.fromkeys(f.message for f in findings if f.ok and f.message))
     if failures:
-        return Outcome(check, stage, "failed", len(findings), failures)
+        return Outcome(check, stage, "failed", len(findings), failures, notes=notes)
     if not findings:
         return Outcome(check, stage, "not offered", 0, [], words)
     if not any(f.sharp for f in findings):
         return Outcome(check, stage, "vacuous", len(findings), [], "no case could have shown a fault")
-    return Outcome(check, stage, "passed", len(findings))
+    return Outcome(check, stage, "passed", len(findings), notes=notes)

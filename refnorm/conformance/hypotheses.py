@@ -17,7 +17,7 @@ from .rows import Rows
 
 Guess = tuple[str, np.ndarray]
 DEFAULTS = (0.0, 1e-3, 1e-5, 1e-6, 1e-8, 1e-12, 2e-5, 1e-4)
-BLOCKS = (1024, 512, 256, 128, 64, 32, 16, 8, 4, 2)
+BLOCKS = (65536, 32768, 16384, 8192, 4096, 2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4, 2)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class View:
     @classmethod
     def of(cls, rows: Rows) -> View:
         case, stats = rows.e.case, rows.stats
-        x, dy = rows.split(case.x.astype(float)), rows.split(case.dy.astype(float))
+        x, dy = rows.split(case.x.astype(float)), rows.split(np.asarray(rows.e.cotangent, float))
         gamma, beta = (np.asarray(p, float) for p in (rows.gamma, rows.beta))
         mean, var = np.asarray(stats.mean, float), np.asarray(stats.var, float)
         return cls(x, dy, gamma, beta, float(stats.eps), mean, var, stats.kind, stats.outside, case.training)
@@ -54,6 +54,11 @@ class View:
     def y(self, xhat: np.ndarray) -> np.ndarray:
         return self.gamma * xhat + self.beta
 
+    def of_batch(self) -> tuple[np.ndarray, np.ndarray]:
+        """rstd and xhat by the statistics of these rows themselves."""
+        r = 1 / np.sqrt(self.x.var(axis=1, keepdims=True) + self.eps)
+        return r, (self.x - self.x.mean(axis=1, keepdims=True)) * r
+
     @property
     def c(self) -> np.ndarray:
         return self.x - self.mean
@@ -61,6 +66,19 @@ class View:
     @property
     def unbiased(self) -> float:
         return self.n / max(self.n - 1, 1)
+
+
+def changed_eps(v: View) -> dict[str, float]:
+    """Wrong uses of the eps that is asked for."""
+    return {
+        "eps is added twice": 2 * v.eps,
+        "eps is squared": v.eps**2,
+        "the root of eps is added": np.sqrt(v.eps),
+        "eps is multiplied by the row length": v.eps * v.n,
+        "eps is divided by the row length": v.eps / v.n,
+        "eps is multiplied by 10": 10 * v.eps,
+        "eps is divided by 10": v.eps / 10,
+    }
 
 
 def of_output(v: View) -> Iterator[Guess]:
@@ -75,16 +93,9 @@ def of_output(v: View) -> Iterator[Guess]:
         if eps != v.eps:
             words = "eps is left out" if eps == 0 else f"eps is always {eps:g}, whatever is asked"
             yield words, v.y(c * v.rstd(eps=eps))
-    changed = {
-        "eps is added twice": 2 * v.eps,
-        "eps is squared": v.eps**2,
-        "the root of eps is added": np.sqrt(v.eps),
-        "eps is multiplied by the row length": v.eps * v.n,
-        "eps is divided by the row length": v.eps / v.n,
-    }
-    for words, eps in changed.items():
+    for words, eps in changed_eps(v).items():
         yield words, v.y(c * v.rstd(eps=eps))
-    yield "eps is a floor, max(var, eps)", v.y(c / np.sqrt(np.maximum(v.var, v.eps)))
+    yield f"eps is a floor, max({'mean square' if v.kind == 'rms' else 'var'}, eps)", v.y(c / np.sqrt(np.maximum(v.var, v.eps)))
     yield "it divides by the variance, not by its root", v.y(c / (v.var + v.eps))
     yield "it does not divide by the deviation", v.y(c)
     yield "it divides by the norm of the row, not by its root mean square", v.y(c / np.sqrt(v.var * v.n + v.eps))

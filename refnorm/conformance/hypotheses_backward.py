@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .hypotheses import BLOCKS, Guess, View
+from .hypotheses import BLOCKS, DEFAULTS, Guess, View, changed_eps
 from .rows import Rows
 
 
@@ -39,10 +39,14 @@ def of_input_gradient(v: View) -> Iterator[Guess]:
     yield "gamma is applied twice", r * (g * v.gamma - m(g * v.gamma) * (v.kind != "rms") - xhat * m(g * v.gamma * xhat))
     yield "the deviation is left out", g - a - xhat * b
     yield "it divides by the variance, not by its root", r * r * (g - a - xhat * b)
-    for words, rr in (("eps is left out", v.rstd(eps=0.0)), ("the variance is the unbiased one", v.rstd(v.var * v.unbiased)),
-                      ("eps stands outside the root", 1 / (np.sqrt(v.var) + v.eps))):  # fmt: skip
+    for words, rr in _deviations(v):
         h = v.c * rr
         yield words, rr * (g - a - h * m(g * h))
+    term = v.c * r**3 * m(g * v.c)
+    for words, rr in _deviations(v):
+        h = v.c * rr
+        yield f"{words}, in the term of xhat", r * (g - a) - rr * h * m(g * h)
+        yield f"{words}, but for the term of xhat", rr * (g - a) - term
     yield "the means are over m - 1", r * (g - a * v.unbiased - xhat * b * v.unbiased)
     yield "the term of xhat is over m - 1", r * (g - a - xhat * b * v.unbiased)
     yield "it is zero", 0 * g
@@ -58,6 +62,17 @@ def of_input_gradient(v: View) -> Iterator[Guess]:
             yield words, r * (g - pa - xhat * pb)
 
 
+def _deviations(v: View) -> Iterator[Guess]:
+    """Wrong 1 / deviation, with what is wrong."""
+    yield "eps is left out", v.rstd(eps=0.0)
+    yield "the variance is the unbiased one", v.rstd(v.var * v.unbiased)
+    yield "eps stands outside the root", 1 / (np.sqrt(v.var) + v.eps)
+    yield "it divides by the variance, not by its root", 1 / (v.var + v.eps)
+    yield from ((f"eps is always {eps:g}, whatever is asked", v.rstd(eps=eps)) for eps in DEFAULTS if eps not in (0, v.eps))
+    yield from ((words, v.rstd(eps=eps)) for words, eps in changed_eps(v).items())
+    yield "eps is a floor, max(var, eps)", 1 / np.sqrt(np.maximum(v.var, v.eps))
+
+
 def of_parameter_gradient(v: View, rows: Rows, name: str) -> Iterator[Guess]:
     """Wrong dgamma or dbeta, in the parameter's shape flattened."""
     reduce = rows.reducer()
@@ -66,18 +81,17 @@ def of_parameter_gradient(v: View, rows: Rows, name: str) -> Iterator[Guess]:
     terms = reduce(right)
     count = terms.shape[1]
     if not terms.size:
-        yield "it is not 0, though nothing is summed", terms.sum(axis=1)
         return
     if name == "dgamma":
         wrong = {
+            **({} if v.training else {"evaluation uses the statistics of the batch": v.dy * v.of_batch()[1]}),
             "it is that of beta": v.dy,
             "it sums dy x, not dy xhat": v.dy * v.x,
             "it sums dy (x - mean): the deviation is left out": v.dy * v.c,
             "it sums dy y": v.dy * v.y(xhat),
             "gamma is in it": v.dy * v.gamma * xhat,
             "the mean is left in": v.dy * v.x * v.rstd(),
-            "eps is left out": v.dy * v.c * v.rstd(eps=0.0),
-            "the variance is the unbiased one": v.dy * v.c * v.rstd(v.var * v.unbiased),
+            **{words: v.dy * v.c * r for words, r in _deviations(v)},
         }
         for words, term in wrong.items():
             yield words, reduce(term).sum(axis=1)

@@ -15,6 +15,7 @@ from refnorm.anatomy.method import Method
 from .cases import Case, stored
 from .conventions import Convention, convention_of
 from .shapes import Shape, Spread, shaped
+from .taken import Taken, Wanted
 from .tolerance_arithmetic import FORMATS, Arithmetic
 
 Values = Callable[[np.random.Generator, int, int], np.ndarray]
@@ -28,6 +29,9 @@ class Plan:
 
     fixed: options that the candidate does not take, at the values that it was found to use.
     absent: arrays that it does not take.  heavy: is this the arithmetic in which the largest cases run?
+    stateless: may running statistics be None?  brief: cases that are not quick are not wanted, and not drawn: `unwanted`
+    stands in their place.  taken: the shapes that the candidate takes; a case of another shape is drawn
+    at the nearest of them.
     """
 
     method: Method
@@ -44,6 +48,9 @@ class Plan:
     epilogue: str | None = None
     masked: bool = False
     sharded: bool = False
+    stateless: bool = False
+    brief: bool = False
+    taken: Taken | None = None
 
     @cached_property
     def convention(self) -> Convention:
@@ -71,9 +78,29 @@ class Plan:
         spatial: int = 1, **asked: Any,
     ) -> Case:  # fmt: skip
         """A case whose statistics are those of values(rng, rows, length)."""
+        if self.brief and not asked.get("quick"):
+            return self.unwanted
         if self.normalized_ndim is not None and self.convention.norm in ("layer_norm", "rms_norm"):
             spatial = self.normalized_ndim
-        return self.case(stratum, label, values, shaped(self.method, rows, length, spread, spatial), **asked)
+        shape = shaped(self.method, rows, length, spread, spatial)
+        if self.taken is not None:
+            wanted = Wanted(rows, length, spread, spatial, rows_fixed=stratum == "many rows", length_fixed=stratum == "lengths")
+            shape = self.taken.nearest(self, shape, wanted, training=bool(asked.get("training", True)))
+        return self.case(stratum, label, values, shape, **asked)
+
+    def at(self, stratum: str, label: str, values: Values, shape: Shape, **asked: Any) -> Case:
+        """A case of a shape of its own: of that shape with its axes lengthened, where the candidate takes no other."""
+        if self.brief and not asked.get("quick"):
+            return self.unwanted
+        if self.taken is not None:
+            shape = self.taken.lengthened(self, shape)
+        return self.case(stratum, label, values, shape, **asked)
+
+    @cached_property
+    def unwanted(self) -> Case:
+        """An empty case."""
+        whole, nothing = replace(self, brief=False, taken=None), shaped(self.method, 0, 1)
+        return whole.case("", "not wanted", lambda rng, r, n: np.zeros((r, n)), nothing)
 
     def case(
         self, stratum: str, label: str, values: Values, shape: Shape, *, eps: float | None = None, gamma: str = "drawn",
@@ -129,7 +156,21 @@ class Plan:
         layout: str = "contiguous", without: tuple[str, ...] = (), **options: Any,
     ) -> Case | None:  # fmt: skip
         """A case from a declared example, at another shape where one is given; None where the method refuses it."""
-        rng, shape = self.rng(stratum, label), example["shape"] if shape is None else shape
+
+        if self.brief and not quick:
+            return None
+
+        def at(x: tuple[int, ...]) -> Case | None:
+            return self._example(stratum, label, example, x, draw, dy, quick, layout, without, options)
+
+        asked = example["shape"] if shape is None else shape
+        return at(asked) if self.taken is None else self.taken.example(self, asked, at)
+
+    def _example(
+        self, stratum: str, label: str, example: Mapping[str, Any], shape: tuple[int, ...], draw: Draw | None, dy: str,
+        quick: bool, layout: str, without: tuple[str, ...], options: Mapping[str, Any],
+    ) -> Case | None:  # fmt: skip
+        rng = self.rng(stratum, label)
         asked = {k: v for k, v in example.items() if k not in ("shape", "dialect", "channel_axis", "mask")}
         given: dict[str, Any] = {
             **dict.fromkeys(self.convention.arrays),

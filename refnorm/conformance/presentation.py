@@ -23,6 +23,8 @@ def plain(report: Report) -> str:
     if bits:
         lines.append(bits)
     lines += [f"  not run: {reason} ({count} cases)" for reason, count in report.coverage.items()]
+    lines += [f"  never run: {', '.join(report.never_run)}"] if report.never_run else []
+    lines += [f"  note: {words}" for words in report.notes]
     if report.vacuous:
         lines.append(f"  vacuous: {', '.join(report.vacuous)}")
     if report.not_offered:
@@ -104,6 +106,10 @@ def show(report: Report, console: Any = None) -> None:
         console.print(escape(bits.strip()), highlight=False)
     for reason, count in report.coverage.items():
         console.print(f"[dim]not run: {escape(reason)} ({count} cases)[/]", highlight=False)
+    if report.never_run:
+        console.print(f"[yellow]never run: {escape(', '.join(report.never_run))}[/]", highlight=False)
+    for words in report.notes:
+        console.print(f"note: {escape(words)}", highlight=False)
     console.print(_counts(report), highlight=False)
 
 

@@ -93,11 +93,19 @@ class Report:
     seed: int = 0
     seconds: float = 0.0
     spoken_by: str = ""
+    never_run: tuple[str, ...] = ()  # strata of which no case was run
+    notes: tuple[str, ...] = ()  # what is no fault, and good to know
+
+    @property
+    def judged(self) -> bool:
+        """Was there anything that could have failed?"""
+        told = any(o.status == "passed" and o.stage not in ("contract", "dialect") for o in self.outcomes)
+        return told or bool(self.failures)
 
     @property
     def passed(self) -> bool:
         """No check failed, and there was something to judge."""
-        return not self.failures and any(o.status == "passed" and o.stage not in ("contract", "dialect") for o in self.outcomes)
+        return not self.failures and self.judged
 
     @property
     def vacuous(self) -> list[str]:
@@ -114,7 +122,8 @@ class Report:
         also = self.accuracy.sentence()
         speaks = f"{self.dialect}'s dialect" if self.dialect else "no known dialect"
         if self.passed:
-            return f"right: {speaks}" + (f"; {also}" if also else "")
+            right = f"right where it was run, never on {', '.join(self.never_run)}" if self.never_run else "right"
+            return f"{right}: {speaks}" + (f"; {also}" if also else "")
         if not self.failures:
             return "nothing could be judged: " + ("; ".join(self.coverage) or "no case was run")
         chief = self.chief

@@ -104,19 +104,19 @@ class Rows:
         return {k: Expected(values[k][:, 0], bounds[k], 1.0) for k in bounds}
 
     def gradients(self, values: dict[str, np.ndarray]) -> dict[str, Expected]:
-        dy, stats = self.split(self.e.cotangent), self.stats
+        dy, stats, casts = self.split(self.e.cotangent), self.stats, self.e.casts
         first, *parameters = self.e.method.arrays
         with np.errstate(all="ignore"):
             g = dy * self.gamma
             unit = stats.rstd * np.sqrt(np.mean(np.square(g), axis=1, keepdims=True)) if g.size else 1.0
         expected = {
             "d" + first: Expected(
-                values[first], self.merge(tolerance.backward(stats, dy, self.gamma)), self.merge(np.asarray(unit))
+                values[first], self.merge(tolerance.backward(stats, dy, self.gamma, casts)), self.merge(np.asarray(unit))
             )
         }
         if any(name in values for name in parameters):
             terms = self.reducer()
-            bounds = tolerance.parameter_gradients(stats, dy, terms)
+            bounds = tolerance.parameter_gradients(stats, dy, terms, casts)
             size = np.sqrt(np.square(terms(dy)).sum(axis=1))
             for name, bound in zip(("gamma", "beta"), bounds, strict=True):
                 if name in values:

@@ -18,16 +18,14 @@ from .conventions import convention_of, method_named
 from .detection import Spoken, detect
 from .examination import Examination, judge
 from .excuses import ran
+from .pace import Pace
 from .plan import Plan
-from .shapes import has_rows
+from .shapes import Shape, has_rows, shaped
+from .taken import Taken, Wanted
 from .tolerance_arithmetic import NAMES, Arithmetic
 from .trial import PATIENCE, Caller, Trial
 
 Progress = Callable[[int, int, str], None]
-SLOW = 4.0
-"""Seconds that one case may be expected to take; a slower one is not run, and the report says so."""
-BUDGET = 90.0
-"""Seconds of a candidate's own time in one examination, after which only its small cases are run."""
 
 
 @dataclass
@@ -41,9 +39,9 @@ class Session:
     patience: float = PATIENCE
     progress: Progress | None = None
     hung: int = 0
-    _rate: float = 0.0  # seconds an entry, as measured
-    _spent: float = 0.0
+    pace: Pace = field(default_factory=Pace)
     skipped: dict[str, int] = field(default_factory=dict)
+    probes: dict[Any, Any] = field(default_factory=dict)  # `evidence.probed`
 
     def __post_init__(self) -> None:
         self.method: Method = method_named(self.norm)
@@ -81,8 +79,8 @@ class Session:
 
     @cached_property
     def casts(self) -> int:
-        spoken = (self.asked,) if self.asked else self.spoken.consistent or (self.dialect,)
-        return max(self.method.dialects[name].casts for name in spoken)
+        """Roundings to storage before the last one, by the dialect asked for or as they were measured."""
+        return self.spoken.casts
 
     def plan(self, arithmetic: Arithmetic, **changes: Any) -> Plan:
         """The plan of this candidate in one arithmetic; `changes` are Plan's fields."""
@@ -93,7 +91,8 @@ class Session:
             "eps": 1e-6 if default is None else default, "seed": self.seed, "channel_axis": c.channel_axis,
             "normalized_ndim": c.normalized_ndim, "fixed": self.spoken.fixed if fixed is None else fixed, "absent": self.absent,
             "heavy": arithmetic is self.main, "dialect": dialect, "prologue": c.prologue, "epilogue": c.epilogue,
-            "masked": self.offers("mask"), "sharded": self.offers("num_shards"),
+            "masked": self.offers("mask"), "sharded": self.offers("num_shards"), "stateless": self.stateless,
+            "taken": self.taken,
         }  # fmt: skip
         return Plan(self.method, arithmetic, **{**common, **changes})
 
@@ -130,7 +129,7 @@ class Session:
     def cases(self) -> Iterator[Case]:
         tried = strata.STRATA if self.has_rows() else strata_examples.STRATA
         for arithmetic in self.arithmetics:
-            yield from strata.cases(self.plan(arithmetic), self.quick, tried)
+            yield from strata.cases(self.plan(arithmetic, brief=self.quick), self.quick, tried)
 
     @property
     def plain(self) -> bool:
@@ -143,17 +142,60 @@ class Session:
         found = [plan.example("ordinary", f"example {k}", e) for k, e in enumerate(strata_examples.examples(plan))]
         return [case for case in found if case is not None]
 
+    @cached_property
+    def taken(self) -> Taken | None:
+        """The shapes that it takes; None where it takes all."""
+        if self.candidate.supports is None and not self.raises_on:
+            return None
+        return Taken(lambda case: not self.unsupported(case))
+
+    @cached_property
+    def raises_on(self) -> dict[int, str]:
+        """Numbers of axes on which it raises, while it answers others: nn.BatchNorm2d's, for one; and what it says there."""
+        if not self.has_rows():
+            return {}
+        c = self.candidate
+        fused: Any = {"prologue": c.prologue, "epilogue": c.epilogue, "absent": self.absent}
+        plan = Plan(self.method, self.main, 1e-3, self.seed, c.channel_axis, c.normalized_ndim, **fused)
+        said: dict[int, str] = {}
+        for shape in self._shapes_by_rank(plan):
+            case = plan.case("ordinary", "a shape of another rank", values.ordinary, shape)
+            if len(shape.x) in said or self._declined(case):
+                continue
+            fault = self._caller_of(case).forward(case).fault("raises", "hangs")
+            said[len(shape.x)] = fault.message if fault is not None else ""
+        return {rank: words for rank, words in said.items() if words} if "" in said.values() else {}
+
+    def _shapes_by_rank(self, plan: Plan) -> Iterator[Shape]:
+        supported = Taken(lambda case: not self._declined(case)) if self.candidate.supports is not None else None
+        last = self.norm in ("layer_norm", "rms_norm")
+        for k in range(4):
+            spatial = plan.normalized_ndim or 1 if last else k
+            shape = shaped(self.method, 4, 16, "even" if k else "first", spatial, leading=1 + k if last else 1)
+            if supported is not None:
+                shape = supported.nearest(plan, shape, Wanted(4, 16, "even", spatial))
+            yield shape
+
+    def _declined(self, case: Case) -> str:
+        """What `supports` says against a case; empty where it is supported."""
+        if self.candidate.supports is None:
+            return ""
+        try:
+            said = self.candidate.supports(case)
+        except Exception as error:
+            return f"not supported: supports raises {type(error).__name__}: {error}"
+        return "" if said is True else f"not supported: {said or 'no reason given'}"
+
+    def unsupported(self, case: Case) -> str:
+        """Why the candidate does not take a case; empty where it does."""
+        words = self.raises_on.get(case.x.ndim)
+        return f"takes no arrays of {case.x.ndim} axes ({words})" if words else self._declined(case)
+
     def refusal(self, case: Case) -> str:
         """Why a case is not run; empty where it is."""
         if self.hung >= 2:
             return "not run after it hung twice"
-        if self._rate * case.x.size > SLOW or (self._spent > BUDGET and case.x.size > 2000):
-            return "too slow for the larger cases"
-        if self.candidate.supports is not None:
-            said = self.candidate.supports(case)
-            if said is not True:
-                return f"not supported: {said or 'no reason given'}"
-        return ""
+        return self.unsupported(case) or ("too slow for the larger cases" if self.pace.too_slow(case, self._seconds) else "")
 
     def call(self, case: Case, backward: bool = True) -> Trial | None:
         """One watched call; None where it is not run, with the reason kept for the report."""
@@ -161,16 +203,22 @@ class Session:
         if reason:
             self.skipped[reason] = self.skipped.get(reason, 0) + 1
             return None
-        caller = self.caller if self.candidate.factory is None else Caller(self.candidate.factory(case), self.patience)
-        trial = caller.forward(case)
-        if backward:
-            caller.backward(trial)
+        trial = self._run(case, backward)
         if trial.fault("hangs"):
             self.hung += 1
-        self._spent += trial.seconds
-        if case.x.size >= 256:
-            self._rate = max(self._rate * 0.9, trial.seconds / case.x.size)
+        self.pace.took(case, trial.seconds)
         return trial
+
+    def _caller_of(self, case: Case) -> Caller:
+        return self.caller if self.candidate.factory is None else Caller(self.candidate.factory(case), self.patience)
+
+    def _run(self, case: Case, backward: bool) -> Trial:
+        caller = self._caller_of(case)
+        trial = caller.forward(case)
+        return caller.backward(trial) if backward else trial
+
+    def _seconds(self, case: Case) -> float:
+        return self._run(case, True).seconds
 
     @cached_property
     def examination(self) -> Examination:
@@ -186,8 +234,10 @@ class Session:
         lone, casts = self.method.dialects[by].lone_value == "error", self.casts if dialect is None else 0
         for k, case in enumerate(cases):
             trial = self.call(case, backward)
+            found.asked[case.stratum] += 1
             if trial is not None:
                 found.cases += 1
+                found.ran[case.stratum] += 1
                 if ran(trial, by, found, none_is_offered=none, lone_is_error=lone):
                     judge(trial, by, casts, found)
             if progress is not None:
@@ -199,6 +249,12 @@ class Session:
         """Does the signature say that parameters may be None?"""
         defaults = self.caller.binding(self.blank).defaults
         return any(name in defaults and defaults[name] is None for name in self.convention.parameters)
+
+    @cached_property
+    def stateless(self) -> bool:
+        """Does the signature say that running statistics may be None?"""
+        defaults = self.caller.binding(self.blank).defaults
+        return bool(self.convention.state) and all(n in defaults and defaults[n] is None for n in self.convention.state)
 
     def has_rows(self) -> bool:
         """Is every statistic of this method one of a row: mean, variance, mean square?"""

@@ -42,20 +42,26 @@ class Shape:
     normalized_ndim: int = 1
 
 
-def shaped(method: Method, rows: int, length: int, spread: Spread = "even", spatial: int = 1, joint: int = 3) -> Shape:
+def shaped(
+    method: Method, rows: int, length: int, spread: Spread = "even", spatial: int = 1, joint: int = 3, *,
+    across: Spread | None = None, leading: int = 1,
+) -> Shape:  # fmt: skip
     """A Shape with `rows` blocks and `length` entries a statistic.
 
-    spread: where a role has several axes, its size goes to the first, to the last, or is factored among them.
-    spatial: number of spatial axes where there are any; 0 leaves them out when their size is 1.  joint: D, where whitened.
+    spread: where a role has several axes, its size goes to the first, to the last, or is factored among them; `across`: the
+    same for the blocks alone.  spatial: number of spatial axes where there are any; 0 leaves them out when their size is 1.
+    leading: number of axes before those that layer_norm and rms_norm normalize.  joint: D, where whitened.
     """
     items, (blocks, coordinates, samples) = _parse(method.triple.area.pattern)
-    sizes = {**_share(blocks, rows, spread), **_share(coordinates, joint, spread), **_share(samples, length, spread)}
+    sizes = {
+        **_share(blocks, rows, across or spread), **_share(coordinates, joint, spread), **_share(samples, length, spread)
+    }  # fmt: skip
     options: dict[str, Any] = {"num_groups": sizes["g"]} if "g" in sizes else {}
     if "axes" in method.signature.parameters:
         return _between(sizes["r"], sizes["f"], spread, spatial)
     if items == (("r",), ("f",)):
         feature = factors(sizes["f"], spatial or 1)
-        return Shape((*factors(sizes["r"], 1), *feature), options, len(feature))
+        return Shape((*factors(sizes["r"], leading), *feature), options, len(feature))
     shape: list[int] = []
     for item in items:
         size = math.prod(sizes[atom] for atom in item)

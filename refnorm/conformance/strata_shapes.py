@@ -57,7 +57,7 @@ def shapes(plan: Plan) -> Iterator[Case]:
         ):
             if plan.normalized_ndim in (None, ndim):
                 label = f"the last {ndim} of {len(shape)} axes"
-                yield plan.case("shapes", label, values.ordinary, Shape(shape, {}, ndim), quick=len(shape) == 3)
+                yield plan.at("shapes", label, values.ordinary, Shape(shape, {}, ndim), quick=len(shape) == 3)
     if "num_groups" in plan.convention.options:
         for channels, groups in ((6, 1), (6, 2), (6, 3), (6, 6), (12, 4), (8, 2), (32, 8), (64, 32), (96, 32), (5, 5), (10, 5)):
             for spatial in ((), (3,), (2, 3), (2, 1, 3)):
@@ -66,7 +66,7 @@ def shapes(plan: Plan) -> Iterator[Case]:
                 quick = (channels == 6 and spatial == (2, 3)) or (channels == 12 and spatial == (3,))
                 label = f"{channels} channels in {groups} groups, {len(spatial)} spatial axes"
                 shape_ = Shape((2, channels, *spatial), {"num_groups": groups})
-                yield plan.case("shapes", label, values.ordinary, shape_, quick=quick)
+                yield plan.at("shapes", label, values.ordinary, shape_, quick=quick)
 
 
 def _by_pattern(plan: Plan) -> Iterator[Case]:
@@ -77,7 +77,7 @@ def _by_pattern(plan: Plan) -> Iterator[Case]:
                 if plan.normalized_ndim not in (None, shape.normalized_ndim):
                     continue
                 label = f"{' x '.join(map(str, shape.x))}"
-                yield plan.case("shapes", label, values.ordinary, shape, quick=rows == 4 and spread == "even")
+                yield plan.at("shapes", label, values.ordinary, shape, quick=rows == 4 and spread == "even")
 
 
 def edges(plan: Plan) -> Iterator[Case]:

@@ -26,13 +26,21 @@ and inherits xhat's errors; a shift of xhat by t moves b by t a, not by t mean|g
               + |xhat| delta_b + (t + l)(|b| + delta_b)} + h (1 + r + |x| + |mu|);    stored
 
 3 sigma: r enters as r^3 in dx = r g + c2 x + c3, c2 = (mu sum g - sum g x) r^3/n, as many kernels write it; l
-|b| holds the roundings of c2 x + c3, h |x| an underflow of c2.  `casts` roundings of g to storage add us of
-each of its uses.
+|b| holds the roundings of c2 x + c3, h |x| an underflow of c2.
 
 **Parameters.**  sum dy xhat is summed as it stands or as r (sum dy x - mu sum dy):
 
     E_dgamma = sum |dy| E_xhat + u [R(dy xhat) + R(dy x r) + R(dy mu r) + 2 sum |dy xhat|];    stored
     E_dbeta  = u R(dy);    stored
+
+**Casts and the backward.**  A forward that rounds xhat to storage, y = gamma fl(xhat), multiplies in storage,
+and so does its gradient as autograd derives it: g = fl(dy gamma), dgamma = sum fl(dy fl(xhat)); the cast's own
+gradient is a cast, and what follows is in the arithmetic again.  An error of us |g| in every g is carried on by
+the same linear map as g is; every term of dgamma is rounded twice, and these errors add up like those of a
+sum (tolerance_arithmetic: at random, but for equal terms).  A rounded sum gamma xhat + beta changes no gradient.
+
+    E_dx    + us r (|g| + mean|g| + |xhat| mean|g xhat|)
+    E_dgamma + 2 us G(dy xhat),   G(a) = min(sum|a|, 6 ||a||_2 + 2 sum|a| / sqrt(d))
 
 **State**, w the weight of the new value, f the variance's factor (n/(n-1) in dialects that keep the unbiased
 one).  w is rounded, and so is 1 - w, whose error is as large as w's even where 1 - w is small: u |new value -
@@ -105,12 +113,14 @@ def forward(stats: Statistics | Block, gamma: Any = 1.0, beta: Any = 0.0, casts:
 
 @quiet
 def backward(stats: Statistics, dy: Any, gamma: Any = 1.0, casts: int = 0) -> np.ndarray:
-    """E_dx (rows, n) for the cotangent dy (rows, n) of y; gamma broadcasts against it."""
+    """E_dx (rows, n) for the cotangent dy (rows, n) of y; gamma broadcasts against it.  casts: as forward's."""
     s, a, form = stats, stats.arithmetic, stats.arithmetic.storage("dx")
     g = np.asarray(dy, s.x.dtype) * np.asarray(gamma, s.x.dtype)
     size, r, flushed = np.abs(g), s.rstd, a.h * (1 + s.rstd + np.abs(s.x) + np.abs(s.mean))
+    g_form = a.storage("out")
+    lost = g_form.unit * size + g_form.least if casts else np.zeros_like(size)
     if s.frozen:
-        bound = (8 * a.u + casts * form.unit) * size * r + flushed
+        bound = (8 * a.u * size + lost) * r + flushed
         return _stored(bound, g * r, form, s.out_of_range, size * r)
 
     def R(q: np.ndarray) -> np.ndarray:
@@ -133,8 +143,10 @@ def backward(stats: Statistics, dy: Any, gamma: Any = 1.0, casts: int = 0) -> np
     pull = np.abs(s.xhat * b)
     bound = 3 * s.sigma * (np.abs(g - mean_g) + 3 * pull) + 4 * a.u * (size + np.abs(mean_g) + pull)
     bound = bound + loss_a + np.abs(s.xhat) * loss_b + (s.shift + s.local) * (np.abs(b) + loss_b)
-    cast = size + share * (all_g + np.abs(s.xhat) * (size * np.abs(s.xhat)).sum(axis=1, keepdims=True))
-    bound = bound + casts * form.unit * cast
+    if casts:
+        along = (lost * np.abs(s.xhat)).sum(axis=1, keepdims=True)
+        all_lost = 0 if s.kind == "rms" else lost.sum(axis=1, keepdims=True)
+        bound = bound + lost + share * (all_lost + np.abs(s.xhat) * along)
     ceiling = s.reach * s.peak(g) * (2 + np.square(s.peak(s.ceiling())))
     bad = s.out_of_range | (ceiling > a.largest) | (s.reach**3 > a.largest) | (r**3 < a.h)
     return _stored((1 + s.sigma) * r * bound + flushed, r * (g - mean_g - s.xhat * b), form, bad, ceiling)
@@ -160,7 +172,9 @@ def parameter_gradients(
     bound = reduce(lost + a.h * (1 + s.rstd)).sum(axis=1) + 2 * a.u * np.abs(terms).sum(axis=1)
     bound = bound + R(dy * s.xhat) + sum(R(dy * part) for part in s.scaled())
     if casts:
-        bound = bound + casts * a.storage("x").unit * gather(np.abs(terms), equal_shares(terms))[:, 0]
+        twice = a.storage("x").unit + a.storage("out").unit
+        bound = bound + twice * gather(np.abs(terms), equal_shares(terms))[:, 0]
+        bound = bound + a.storage("x").least * np.abs(plain).sum(axis=1) + a.storage("out").least * terms.shape[1]
     ceiling = reduce(np.abs(dy) * s.ceiling()).sum(axis=1)
     E_dgamma = _stored(bound, terms.sum(axis=1), form, np.isnan(bound), ceiling)
     return E_dgamma, _stored(R(dy) + a.h * plain.shape[1], plain.sum(axis=1), form, False, 0)

@@ -1,7 +1,7 @@
 """Measured traits: what a candidate's answers say of its conventions, by calls whose answers differ between dialects.
 
 What momentum weighs and which variance is kept: one training step.  The default of eps: rows of deviations from 1e-11 to 10.
-The offset of an RMS norm that takes none: rows of +1 and -1.
+The offset of an RMS norm that takes none: rows of +1 and -1.  Roundings before the last: `casts`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import casts
 from .cases import Case, stored
+from .casts import Casts
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Traits:
     variance "biased", "unbiased", "deviation", or "another"
     offset   0 or 1
     momentum the signature's default
+    casts    which roundings y goes through, in 16-bit storage
     """
 
     eps: float | None = None
@@ -39,6 +42,7 @@ class Traits:
     variance: str | None = None
     offset: int | None = None
     momentum: float | None = None
+    casts: Casts | None = None
 
     def words(self) -> Iterator[tuple[str, str]]:
         """(trait, sentence) of what was measured."""
@@ -52,17 +56,21 @@ class Traits:
             yield "running_var", f"the running variance is {self.variance}"
         if self.offset is not None:
             yield "offset", f"the weight is {'1 + gamma' if self.offset else 'gamma'}"
+        if self.casts is not None and self.casts.words:
+            yield "casts", self.casts.words
 
 
 def measure(session: Session) -> Traits:
     c = session.candidate
     plan = Plan(
         session.method, session.main, 1e-5, session.seed, c.channel_axis, c.normalized_ndim, absent=session.absent,
-        prologue=c.prologue, epilogue=c.epilogue,
+        prologue=c.prologue, epilogue=c.epilogue, taken=session.taken,
     )  # fmt: skip
     weight, weighs, variance = running_statistics(session, plan)
     momentum = session.caller.binding(session.blank).defaults.get("momentum")
-    return Traits(_eps(session, plan), weight, weighs, variance, _offset(session, plan), momentum)
+    return Traits(
+        _eps(session, plan), weight, weighs, variance, _offset(session, plan), momentum, casts.measure(session, plan)
+    )  # fmt: skip
 
 
 def _eps(session: Session, plan: Plan) -> float | None:
@@ -70,16 +78,18 @@ def _eps(session: Session, plan: Plan) -> float | None:
     binding = session.caller.binding(session.blank)
     if not session.plain or "eps" not in plan.convention.options or (binding.takes("eps") and "eps" not in binding.defaults):
         return None
-    rows, n = 24, 64
-    deviations = np.geomspace(1e-11 if plan.arithmetic.x.itemsize > 2 else 1e-4, 10, rows)[:, None]
-    z = deviations * np.where(np.arange(n) % 2, -1.0, 1.0)
+    least = 1e-11 if plan.arithmetic.x.itemsize > 2 else 1e-4
+
+    def spread(_: np.random.Generator, rows: int, n: int) -> np.ndarray:
+        return np.geomspace(least, 10, rows)[:, None] * np.where(np.arange(n) % 2, -1.0, 1.0)
+
     asked: Any = {"gamma": "ones", "beta": "zeros", "offset": 0}
-    case = plan.rows("ordinary", "the default of eps", lambda *_: z, rows, n, **asked)
+    case = plan.rows("ordinary", "the default of eps", spread, 24, 64, **asked)
     y = _y(session, replace(case, arguments={k: v for k, v in case.arguments.items() if k != "eps"}))
     if y is None:
         return None
     part = session.method.triple.partition(**session.method.resolve(**case.reference())[0])
-    given, got = (part.split(a.astype(float)).reshape(rows, n) for a in (case.x, y))
+    given, got = (part.split(a.astype(float)).reshape(-1, part.blocks[2]) for a in (case.x, y))
     with np.errstate(all="ignore"):
         var, kept = np.mean(np.square(given), axis=1), np.mean(np.square(got), axis=1)
         kept = kept / kept[-1]  # the last row is far above any eps: what is left is a weight that adds an offset
@@ -94,9 +104,14 @@ def running_statistics(session: Session, plan: Plan) -> tuple[float | None, str 
     names = plan.convention.state
     if not names or not session.offers(*names):
         return None, None, None
-    z = np.array([[-3.0, -1.0, 1.0, 3.0], [0.0, 2.0, 4.0, 6.0]])
-    case = plan.rows("momentum", "what momentum weighs", lambda *_: z, 2, 4, spread="first", momentum=WEIGHT)
-    old_mean, old_var = np.array([16.0, -8.0]), np.array([64.0, 1.0])
+
+    def steps(_: np.random.Generator, rows: int, n: int) -> np.ndarray:
+        return np.resize([-3.0, -1.0, 1.0, 3.0], n) + 3.0 * (np.arange(rows)[:, None] % 2)
+
+    case = plan.rows("momentum", "what momentum weighs", steps, 2, 4, spread="first", momentum=WEIGHT)
+    channels = len(case.arguments[names[0]])
+    z = steps(np.random.default_rng(0), channels, case.x.size // max(channels, 1))
+    old_mean, old_var = np.resize([16.0, -8.0], channels), np.resize([64.0, 1.0], channels)
     olds = zip(names, (old_mean, old_var), strict=True)
     trial = session.call(case.replaced(**{k: stored(v, plan.dtype("state")) for k, v in olds}), backward=False)
     if trial is None or any(name not in trial.values for name in names):
@@ -105,7 +120,7 @@ def running_statistics(session: Session, plan: Plan) -> tuple[float | None, str 
     w = float(np.median((mean - old_mean) / (z.mean(axis=1) - old_mean)))
     weighs = "new" if abs(w - WEIGHT) < 1e-2 else "old" if abs(w - 1 + WEIGHT) < 1e-2 else "neither"
     kinds = {"biased": z.var(axis=1), "unbiased": z.var(axis=1, ddof=1), "deviation": z.std(axis=1)}
-    near = 2e-2 if plan.arithmetic.x.itemsize == 2 else 1e-3
+    near = min(2e-2, 0.3 / z.shape[1]) if plan.arithmetic.x.itemsize == 2 else min(1e-3, 0.3 / z.shape[1])
     fits = [k for k, new in kinds.items() if np.allclose(var, (1 - w) * old_var + w * new, rtol=near)]
     return _rounded(w), weighs if session.offers("momentum") else None, fits[0] if fits else "another"
 
@@ -114,8 +129,11 @@ def _offset(session: Session, plan: Plan) -> int | None:
     """1 where the weight of a candidate that takes no offset is 1 + gamma."""
     if "offset" not in plan.convention.options or session.offers("offset") or "gamma" in plan.absent or not session.plain:
         return None
-    z = np.array([[1.0, -1.0, 1.0, -1.0]] * 2)
-    case = plan.rows("parameters", "what gamma is", lambda *_: z, 2, 4, eps=1e-12)
+
+    def signs(_: np.random.Generator, rows: int, n: int) -> np.ndarray:
+        return np.ones((rows, 1)) * np.where(np.arange(n) % 2, -1.0, 1.0)
+
+    case = plan.rows("parameters", "what gamma is", signs, 2, 4, eps=1e-12)
     gamma = stored(np.full(np.shape(case.arguments["gamma"]), 3.0), plan.dtype("params"))
     y = _y(session, case.replaced(gamma=gamma))
     if y is None:

@@ -13,9 +13,10 @@ import numpy as np
 from . import arithmetic_class
 from .candidate import Candidate, Unusable, as_candidate, load_candidate
 from .checks import CHECKS, Check
-from .diagnosis import explain, threshold
+from .diagnosis import explain
 from .examination import GROUP_OF
 from .findings import Finding, Outcome, settled
+from .places import threshold
 from .records import read_failures
 from .report import Failure, Report
 from .search import minimize
@@ -62,7 +63,8 @@ def _report(session: Session, outcomes: list[Outcome]) -> Report:
         session.candidate, session.norm, dialect, session.asked, spoken.mismatches, spoken.traits, outcomes, failures,
         examined.accuracy, coverage, ", ".join(dict.fromkeys(modes.values())),
         tuple(a.x.name for a in session.arithmetics), examined.cases, session.seed,
-        spoken_by=method.dialects[spoken.dialect].spoken_by,
+        spoken_by=method.dialects[spoken.dialect].spoken_by, never_run=examined.never_run,
+        notes=tuple(dict.fromkeys(words for o in outcomes for words in o.notes)),
     )  # fmt: skip
 
 
@@ -79,7 +81,8 @@ def _arithmetic(session: Session, failing: list[Finding]) -> dict[str, str]:
     if growth >= 1.5 and all(f.case.stratum in NUMERIC for f in failing if f.observed is not None and f.name == "y"):
         return dict.fromkeys((f.name for f in failing), "one-pass")
     found = arithmetic_class.by_result(failing, session.dialect, session.casts)
-    return {name: mode for name, mode in found.items() if mode != "one-pass"}
+    rounded = "casts" in session.spoken.traits  # y is explained by where it is rounded
+    return {name: mode for name, mode in found.items() if mode != "one-pass" and not (rounded and name == "y")}
 
 
 def _failure(session: Session, outcome: Outcome, run: Check, seconds: float, modes: dict[str, str]) -> Failure:
@@ -87,7 +90,7 @@ def _failure(session: Session, outcome: Outcome, run: Check, seconds: float, mod
     small = first
     if run.on is not None and session.hung == 0:
         small = minimize(first, lambda case: _clearly(_again(session, run, first, case), first), seconds, session.seed)
-    diagnosis = _only_in_memory(session, outcome, run) or explain(session, outcome.telling[:6]) or explain(session, [first])
+    diagnosis = _only_in_memory(session, outcome, run) or explain(session, outcome.failures) or explain(session, [first])
     known = {f.name for f in outcome.failures if f.name in modes}
     if diagnosis:  # a gradient has causes of its own, beside a variance that is poor
         known -= {name for name in known if name != "y" and modes[name] == "one-pass"}
@@ -95,7 +98,7 @@ def _failure(session: Session, outcome: Outcome, run: Check, seconds: float, mod
     if named and outcome.stage not in ("facts", "dialect", "contract"):
         diagnosis = "; ".join(named)
     elif run.identifier.startswith("size.") and "whole blocks" not in diagnosis:
-        where = threshold(session, outcome)
+        where = threshold(session, outcome, small.case)
         diagnosis = f"{diagnosis or first.message} {where}" if where else diagnosis
     strata = tuple(dict.fromkeys(f.case.stratum for f in outcome.failures))
     dtypes = tuple(dict.fromkeys(f.case.dtype for f in outcome.failures))

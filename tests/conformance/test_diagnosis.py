@@ -1,0 +1,195 @@
+"""The sentence that a planted bug gets: what is wrong with the forward, by a formula that holds on all cases."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refnorm.conformance import Candidate, check
+from refnorm.conformance.diagnosis import explain
+from refnorm.conformance.session import Session
+from refnorm.conformance.strata import STRATA, cases
+
+from .kernels import candidate, halves, having, plain_mean, two_pass
+
+PLAIN = ("ordinary", "parameters", "eps", "constant rows", "magnitudes", "shapes")
+
+
+def said(target: Candidate, norm: str, name: str = "y", strata: tuple[str, ...] = PLAIN, quick: bool = True) -> str:
+    """What is said of one result, from the failures in these strata."""
+    session = Session(target, norm, quick=quick)
+    plan = session.plan(session.main)
+    drawn = list(cases(plan, quick, {k: v for k, v in STRATA.items() if k in strata}))
+    found = session.examine(drawn)
+    session.__dict__["examination"] = found
+    failing = [f for group in found.findings.values() for f in group if not f.ok and f.name == name and f.observed is not None]
+    assert failing, "the bug shows nowhere"
+    return explain(session, failing)
+
+
+def eps_is(change: Callable[[Any], Any]) -> Any:
+    return having(rstd=lambda v, e: 1 / np.sqrt(v + v.dtype.type(change(e))))
+
+
+def tail_left_out(block: int) -> Callable[..., Any]:
+    def statistics(x: Any) -> Any:
+        n = x.shape[1]
+        return two_pass(x[:, : n // block * block] if n >= block else x)
+
+    return statistics
+
+
+ROWS = {
+    "eps is always 0.003": eps_is(lambda e: 3e-3),
+    "eps is always 1e-05": eps_is(lambda e: 1e-5),
+    "eps is multiplied by 10": eps_is(lambda e: 10 * e),
+    "eps is divided by 10": eps_is(lambda e: e / 10),
+    "eps is multiplied by 3": eps_is(lambda e: 3 * e),
+    "eps is left out": eps_is(lambda e: 0),
+    "eps stands outside the root": having(rstd=lambda v, e: 1 / (np.sqrt(v) + e)),
+    "eps is a floor": having(rstd=lambda v, e: 1 / np.sqrt(np.maximum(v, e))),
+    "is clamped from below, at 0.001": having(rstd=lambda v, e: 1 / np.sqrt(np.maximum(v, v.dtype.type(1e-3)) + e)),
+    "is clamped from below, at 0.05": having(rstd=lambda v, e: 1 / np.sqrt(np.maximum(v, v.dtype.type(0.05)) + e)),
+    "it divides by the variance, not by its root": having(rstd=lambda v, e: 1 / (v + e)),
+}
+
+
+@pytest.mark.parametrize("norm", ["layer_norm", "rms_norm"])
+@pytest.mark.parametrize("sentence", ROWS)
+def test_what_is_done_with_eps_and_the_variance(norm: str, sentence: str) -> None:
+    assert sentence in said(candidate(norm, ROWS[sentence], dtypes=("float32",)), norm)
+
+
+def test_eps_is_multiplied_by_the_row_length() -> None:
+    def times_n(x: Any) -> Any:
+        mean, var = two_pass(x)
+        return mean, var * x.dtype.type(1 / x.shape[1])
+
+    parts = having(statistics=times_n, rstd=lambda v, e: 1 / np.sqrt(v + e), cast=None)
+    kernel = candidate("layer_norm", parts, dtypes=("float32",))
+    scaled = Candidate(
+        lambda x, gamma=None, beta=None, *, eps, normalized_ndim=1: _scaled(kernel, x, gamma, beta, eps, normalized_ndim),
+        dtypes=("float32",),
+    )
+    assert "eps is multiplied by the row length" in said(scaled, "layer_norm")
+
+
+def _scaled(kernel: Candidate, x: Any, gamma: Any, beta: Any, eps: float, ndim: int) -> Any:
+    """c / sqrt(var + n eps), from a kernel that divides by sqrt(var / n + eps)."""
+    n = int(np.prod(x.shape[-(ndim if gamma is None else gamma.ndim) :]))
+    plain = kernel.forward(x, None, None, eps=eps, normalized_ndim=ndim if gamma is None else gamma.ndim).astype(np.float64)
+    y = plain / np.sqrt(n) * (1 if gamma is None else gamma) + (0 if beta is None else beta)
+    return y.astype(x.dtype)
+
+
+@pytest.mark.parametrize("block", [96, 100, 4096])
+def test_the_last_tile_is_left_out_of_the_statistics(block: int) -> None:
+    kernel = candidate("layer_norm", having(statistics=tail_left_out(block)), dtypes=("float32",))
+    assert f"the statistics are over whole blocks of {block} entries alone" in said(kernel, "layer_norm", strata=("lengths",), quick=False)
+
+
+def _grouped(moved: Callable[[Any, int], Any]) -> Candidate:
+    kernel = candidate("group_norm", dtypes=("float32",))
+
+    def forward(x, gamma=None, beta=None, *, num_groups, eps):
+        gamma = None if gamma is None else moved(gamma, num_groups)
+        return kernel.forward(x, gamma, beta, num_groups=num_groups, eps=eps)
+
+    return Candidate(forward, dtypes=("float32",))
+
+
+def test_gamma_is_read_at_the_wrong_channel() -> None:
+    per_group = _grouped(lambda p, groups: p[np.arange(p.size) // (p.size // groups)])
+    assert "gamma of channel c is gamma[c // (C/G)]" in said(per_group, "group_norm")
+    modulo = _grouped(lambda p, groups: p[np.arange(p.size) % 4])
+    assert "gamma of channel c is gamma[c % 4]" in said(modulo, "group_norm")
+
+
+def test_beta_is_ignored_where_gamma_is_none() -> None:
+    kernel = candidate("layer_norm", dtypes=("float32",))
+
+    def forward(x, gamma=None, beta=None, *, eps, normalized_ndim=1):
+        ndim = normalized_ndim if gamma is None and beta is None else (beta if gamma is None else gamma).ndim
+        return kernel.forward(x, gamma, None if gamma is None else beta, eps=eps, normalized_ndim=ndim)
+
+    words = said(Candidate(forward, dtypes=("float32",)), "layer_norm", quick=False)
+    assert "beta is not applied where gamma is None" in words
+
+
+BACKWARD = {
+    "eps is left out": 0.0,
+    "eps is always 1e-05": 1e-5,
+}
+
+
+@pytest.mark.parametrize("sentence", BACKWARD)
+def test_eps_in_the_backward(sentence: str) -> None:
+    right = candidate("layer_norm", dtypes=("float32",))
+    wrong = candidate("layer_norm", eps_is(lambda e: BACKWARD[sentence]), dtypes=("float32",))
+    both = Candidate(right.forward, wrong.backward, dtypes=("float32",))
+    assert f"the gradient of x: {sentence}" in said(both, "layer_norm", "dx")
+
+
+def test_evaluation_that_changes_the_running_statistics() -> None:
+    right = candidate("batch_norm", dtypes=("float32",))
+
+    def forward(x, gamma=None, beta=None, running_mean=None, running_var=None, *, momentum, eps, training):
+        y, mean, var = right.forward(x, gamma, beta, running_mean, running_var, momentum=momentum, eps=eps, training=training)
+        if not training and mean is not None:
+            mean = mean + np.float32(0.1)
+        return y, mean, var
+
+    report = check(Candidate(forward, dtypes=("float32",)), "batch_norm", quick=True)
+    assert "evaluation changes the running statistics" in report.headline
+
+
+def test_dgamma_in_evaluation_with_the_statistics_of_the_batch() -> None:
+    right = candidate("batch_norm", dtypes=("float32",))
+
+    def backward(dy, x, gamma=None, beta=None, running_mean=None, running_var=None, *, momentum, eps, training):
+        common: Any = {"momentum": momentum, "eps": eps}
+        mine = right.backward(dy, x, gamma, beta, running_mean, running_var, training=training, **common)
+        batch = right.backward(dy, x, gamma, beta, running_mean, running_var, training=True, **common)
+        return mine[0], batch[1], mine[2]
+
+    words = said(Candidate(right.forward, backward, dtypes=("float32",)), "batch_norm", "dgamma")
+    assert "evaluation uses the statistics of the batch" in words
+
+
+def test_overflow_is_named() -> None:
+    def statistics(x: Any) -> Any:
+        mean, var = two_pass(x)
+        return mean, np.sqrt(plain_mean(np.square(np.square(x - mean))) * 0 + np.square(var).astype(x.dtype))
+
+    words = said(candidate("layer_norm", having(statistics=statistics), dtypes=("float32",)), "layer_norm", quick=False)
+    assert "overflows" in words
+
+
+def test_half_precision_squares_overflow() -> None:
+    def statistics(x: Any) -> Any:
+        mean = plain_mean(x)
+        square = np.square((x - mean).astype(np.float16)).astype(np.float32)
+        return mean, halves(square) / np.float32(x.shape[1])
+
+    kernel = candidate("layer_norm", having(statistics=statistics), dtypes=("float16",))
+    assert "squares overflow in float16" in said(kernel, "layer_norm", strata=("magnitudes", "ordinary"))
+
+
+def test_more_than_any_tolerance_is_said_so() -> None:
+    right = candidate("layer_norm", dtypes=("float32",))
+
+    def forward(x, gamma=None, beta=None, *, eps, normalized_ndim=1):
+        y = right.forward(x, gamma, beta, eps=eps, normalized_ndim=normalized_ndim)
+        return y + np.float32(3) * (np.abs(x) < 100)
+
+    report = check(Candidate(forward, dtypes=("float32",)), "layer_norm", quick=True)
+    assert not any(f"e+{k}" in str(report) and "times its tolerance" in str(report) for k in (30, 37, 38))
+
+
+def test_the_clause_on_size_agrees_with_the_input_that_is_shown() -> None:
+    """A variance clamped at 1e-3 is no matter of how many rows there are, though it fails on many rows first."""
+    parts = ROWS["is clamped from below, at 0.001"]
+    report = check(candidate("layer_norm", parts, dtypes=("float32",)), "layer_norm", quick=True)
+    assert "more rows than" not in str(report) and "longer than" not in str(report)
+    assert "the variance is clamped from below, at 0.001" in report.headline
