@@ -11,7 +11,7 @@ import numpy as np
 
 from refnorm.anatomy.method import Method
 
-from . import strata, strata_examples, values
+from . import ranks, strata, strata_examples, values
 from .candidate import Candidate, Unusable
 from .cases import Case
 from .conventions import convention_of, method_named
@@ -20,8 +20,8 @@ from .examination import Examination, judge
 from .excuses import ran
 from .pace import Pace
 from .plan import Plan
-from .shapes import Shape, has_rows, shaped
-from .taken import Taken, Wanted
+from .shapes import has_rows
+from .taken import Taken
 from .tolerance_arithmetic import NAMES, Arithmetic
 from .trial import PATIENCE, Caller, Trial
 
@@ -151,32 +151,10 @@ class Session:
 
     @cached_property
     def raises_on(self) -> dict[int, str]:
-        """Numbers of axes on which it raises, while it answers others: nn.BatchNorm2d's, for one; and what it says there."""
-        if not self.has_rows():
-            return {}
-        c = self.candidate
-        fused: Any = {"prologue": c.prologue, "epilogue": c.epilogue, "absent": self.absent}
-        plan = Plan(self.method, self.main, 1e-3, self.seed, c.channel_axis, c.normalized_ndim, **fused)
-        said: dict[int, str] = {}
-        for shape in self._shapes_by_rank(plan):
-            case = plan.case("ordinary", "a shape of another rank", values.ordinary, shape)
-            if len(shape.x) in said or self._declined(case):
-                continue
-            fault = self._caller_of(case).forward(case).fault("raises", "hangs")
-            said[len(shape.x)] = fault.message if fault is not None else ""
-        return {rank: words for rank, words in said.items() if words} if "" in said.values() else {}
+        """Numbers of axes that it does not take, with what it says there."""
+        return ranks.raises_on(self)
 
-    def _shapes_by_rank(self, plan: Plan) -> Iterator[Shape]:
-        supported = Taken(lambda case: not self._declined(case)) if self.candidate.supports is not None else None
-        last = self.norm in ("layer_norm", "rms_norm")
-        for k in range(4):
-            spatial = plan.normalized_ndim or 1 if last else k
-            shape = shaped(self.method, 4, 16, "even" if k else "first", spatial, leading=1 + k if last else 1)
-            if supported is not None:
-                shape = supported.nearest(plan, shape, Wanted(4, 16, "even", spatial))
-            yield shape
-
-    def _declined(self, case: Case) -> str:
+    def declined(self, case: Case) -> str:
         """What `supports` says against a case; empty where it is supported."""
         if self.candidate.supports is None:
             return ""
@@ -189,7 +167,7 @@ class Session:
     def unsupported(self, case: Case) -> str:
         """Why the candidate does not take a case; empty where it does."""
         words = self.raises_on.get(case.x.ndim)
-        return f"takes no arrays of {case.x.ndim} axes ({words})" if words else self._declined(case)
+        return f"takes no arrays of {case.x.ndim} axes ({words})" if words else self.declined(case)
 
     def refusal(self, case: Case) -> str:
         """Why a case is not run; empty where it is."""
@@ -209,11 +187,12 @@ class Session:
         self.pace.took(case, trial.seconds)
         return trial
 
-    def _caller_of(self, case: Case) -> Caller:
+    def caller_of(self, case: Case) -> Caller:
+        """Who answers a case: one for all, or the one that is built for its shape."""
         return self.caller if self.candidate.factory is None else Caller(self.candidate.factory(case), self.patience)
 
     def _run(self, case: Case, backward: bool) -> Trial:
-        caller = self._caller_of(case)
+        caller = self.caller_of(case)
         trial = caller.forward(case)
         return caller.backward(trial) if backward else trial
 
