@@ -32,9 +32,9 @@ ROWS, LENGTH = 24, 64
 
 
 class Casts(NamedTuple):
-    """count: as `Dialect.casts`; parameters: is a parameter of more bits rounded to storage before it is used?"""
+    """number: as `Dialect.casts`; parameters: is a parameter of more bits rounded to storage before it is used?"""
 
-    count: int
+    number: int
     parameters: bool = False
 
     @property
@@ -44,7 +44,7 @@ class Casts(NamedTuple):
         return (
             "", "xhat is rounded to storage before the product with gamma, Llama's order",
             "xhat and its product with gamma are rounded to storage, ONNX's order",
-        )[self.count]  # fmt: skip
+        )[self.number]  # fmt: skip
 
 
 def measure(session: Session, plan: Plan) -> Casts | None:
@@ -54,10 +54,11 @@ def measure(session: Session, plan: Plan) -> Casts | None:
         return None
     found = [_in(session, replace(plan, arithmetic=a)) for a in short]
     known = [c for c in found if c is not None]
-    return Casts(max(c.count for c in known), any(c.parameters for c in known)) if known else None
+    return Casts(max(c.number for c in known), any(c.parameters for c in known)) if known else None
 
 
 def _in(session: Session, plan: Plan) -> Casts | None:
+    storage, params = plan.dtype("out"), plan.dtype("params")
     case = plan.rows("ordinary", "how often y is rounded", values.ordinary, ROWS, LENGTH)
     trial = session.call(case, backward=False)
     y = None if trial is None else trial.values.get("y")
@@ -66,10 +67,10 @@ def _in(session: Session, plan: Plan) -> Casts | None:
     dialect = session.asked or next(iter(session.method.dialects))
     rows = Expectation(case, dialect).rows
     gamma, beta = (np.broadcast_to(np.asarray(p, float), rows.shape) for p in (rows.gamma, rows.beta))
-    y, c, storage = rows.split(y.astype(float)), np.asarray(rows.stats.c, float), case.arithmetic.out
+    y, c = rows.split(y.astype(float)), np.asarray(rows.stats.c, float)
     plain = gamma * c
     fitted = np.sum((y - beta) * plain, axis=1, keepdims=True) / np.sum(np.square(plain), axis=1, keepdims=True)
-    longer = case.arithmetic.params.itemsize > storage.itemsize
+    longer = params.itemsize > storage.itemsize
     met: dict[Casts, float] = {}
     for r in (np.asarray(rows.stats.rstd, float), fitted):
         for form, value in _forms(r * c, gamma, beta, storage):

@@ -65,7 +65,7 @@ def _casts(session: Session, names: tuple[str, ...], traits: Traits) -> int:
     None where a parameter is seen to be rounded: that is no dialect's, and must not hide behind a cast that is one's.
     """
     if traits.casts is not None and (session.asked is None or traits.casts.parameters):
-        return traits.casts.count
+        return traits.casts.number
     return max(session.method.dialects[name].casts for name in names)
 
 
@@ -92,7 +92,7 @@ def _contradictions(session: Session, name: str, traits: Traits) -> Iterator[str
         yield f"eps is {traits.eps:.3g}, {dialect.defaults.get('eps')} in {name}"
     if traits.offset is not None and traits.offset != dialect.defaults.get("offset", 0):
         yield f"the weight is {'1 + gamma' if traits.offset else 'gamma'}, not so in {name}"
-    if traits.casts is not None and traits.casts.count > dialect.casts:
+    if traits.casts is not None and traits.casts.number > dialect.casts:
         yield f"{traits.casts.words}, not so in {name}"
 
 

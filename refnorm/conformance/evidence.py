@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Evidence:
 def of_findings(findings: Iterable[Finding]) -> list[Evidence]:
     """The small failures, those farthest off first, and of different eps, lengths and options before more of the same."""
     known = [f for f in findings if f.observed is not None and f.expected is not None and f.tolerance is not None]
-    known = [f for f in known if f.check != "state.steps" and np.shape(f.observed) == np.shape(f.expected)]
+    known = [f for f in known if f.check != "state.steps" and _shape(f.observed) == _shape(f.expected)]
     if not known:
         return []
     limit = 4 * min(f.case.x.size for f in known) + 64
@@ -63,6 +63,10 @@ def of_findings(findings: Iterable[Finding]) -> list[Evidence]:
         ranked.append((seen[kind], place, finding))
     ranked.sort(key=lambda entry: entry[:2])
     return [_evidence(finding) for _, _, finding in ranked[:MOST]]
+
+
+def _shape(array: np.ndarray | None) -> tuple[int, ...]:
+    return () if array is None else array.shape
 
 
 def _kind(case: Case) -> tuple:
@@ -93,10 +97,14 @@ def probed(session: Session, name: str, like: Case) -> list[Evidence]:
     return session.probes[key]
 
 
+def _evaluated(like: Case) -> dict[str, Any]:
+    return {} if like.training else {"training": False}
+
+
 def _probes(session: Session, name: str, like: Case) -> Iterator[Evidence]:
     if not session.has_rows():
         return
-    plan, options = session.plan(like.arithmetic), {} if like.training else {"training": False}
+    plan, options = session.plan(like.arithmetic), _evaluated(like)
     for (rows, n, eps), flat in itertools.product(PROBES, (True, False)):
         draw = values.ragged(float(np.sqrt(eps))) if flat else values.ordinary
         case = plan.rows("eps", f"a probe, rows of {n}, {eps:g}", draw, rows, n, eps=eps, **options)

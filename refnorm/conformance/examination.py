@@ -11,7 +11,7 @@ from . import tolerance
 from .accuracy import Accuracy, Rung
 from .cases import Case
 from .expected import Expectation, OutsideDialect
-from .findings import Finding
+from .findings import Finding, times
 from .rows import Expected
 from .trial import Trial
 
@@ -126,7 +126,7 @@ def _compared(case: Case, name: str, observed: np.ndarray, right: Expected, into
         words = f"{name} is {float(observed[index])} where squares are in range and the result is finite"
     else:
         wrong = int(np.count_nonzero(np.abs(observed.astype(bound.dtype) - right.value) > bound))
-        words = f"{name} is wrong at {wrong} of {observed.size} entries, by up to {found.worst:.3g} times its tolerance"
+        words = f"{name} is wrong at {wrong} of {observed.size} entries, by up to {times(found.worst)}"
     value = np.asarray(right.value, np.float64)
     return Finding(check, case, False, words, name, found.worst, index, observed, value, np.asarray(bound, np.float64))
 
@@ -207,7 +207,7 @@ def _saved(trial: Trial, expectation: Expectation, into: Examination) -> None:
                 into.add(Finding("forward.saved", case, False, words, name))
                 continue
             found = tolerance.compare(observed, right.value, right.bound, 1.0)
-            words = "" if found.ok else f"saved {name} is off by {found.worst:.3g} times its tolerance"
+            words = "" if found.ok else f"saved {name} is off by {times(found.worst)}"
             into.add(
                 Finding("forward.saved", case, found.ok, words, name, found.worst, found.index, observed,
                         np.asarray(right.value, np.float64), np.asarray(right.bound, np.float64))

@@ -13,6 +13,11 @@ from .cases import Case
 Status = Literal["passed", "failed", "vacuous", "not offered"]
 
 
+def times(worst: float) -> str:
+    """As "12.3 times its tolerance"; where that is next to nothing, a ratio says no more than this does."""
+    return f"{worst:.3g} times its tolerance" if worst < 1e6 else "far beyond its tolerance"
+
+
 @dataclass(frozen=True, eq=False)
 class Finding:
     """One judgement; the message of one that is `ok` is a note.  worst: largest error over its bound; index: where; `facts`

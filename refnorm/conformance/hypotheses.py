@@ -146,8 +146,9 @@ def of_area(rows: Rows) -> Iterator[Guess]:
     gamma, beta = (rows.merge(np.asarray(p, float)) for p in (rows.gamma, rows.beta))
     for k in range(1, x.ndim + 1):
         for axes in itertools.combinations(range(x.ndim), k):
-            words = f"the statistics are over axes {axes} of {x.ndim}"
-            yield words, gamma * _standardized(x, axes, eps, rms, outside) + beta
+            y = gamma * _standardized(x, axes, eps, rms, outside) + beta
+            yield f"the statistics are over axes {axes}", y
+            yield f"the statistics are over axes {tuple(a - x.ndim for a in axes)}", y
     groups = e.arguments.get("num_groups")
     axis = e.case.channel_axis % x.ndim
     if groups and axis == 1 and x.shape[1] % groups == 0:

@@ -7,6 +7,7 @@ hold.  A number is said with two digits, and one within 3% of a round one is tha
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -129,8 +130,16 @@ def _maps(rows: Rows, letter: str) -> Iterator[tuple[str, Callable[[np.ndarray],
         yield "the transposed place", lambda p: np.ascontiguousarray(p.reshape(shape).T).ravel()
     for k in (2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 512, 1024):
         if k < count:
-            yield f"{letter} % {k}", lambda p, k=k: p[np.arange(p.size) % k]
-            yield f"min({letter}, {k - 1})", lambda p, k=k: p[np.minimum(np.arange(p.size), k - 1)]
+            yield f"{letter} % {k}", functools.partial(_modulo, k)
+            yield f"min({letter}, {k - 1})", functools.partial(_cut, k)
+
+
+def _modulo(k: int, p: np.ndarray) -> np.ndarray:
+    return p[np.arange(p.size) % k]
+
+
+def _cut(k: int, p: np.ndarray) -> np.ndarray:
+    return p[np.minimum(np.arange(p.size), k - 1)]
 
 
 def _laid(rows: Rows, name: str, parameter: np.ndarray) -> np.ndarray:

@@ -91,17 +91,17 @@ def _others(case: Case, option: str, value: Any, rows: bool) -> Iterator[tuple[s
     elif option == "eps":
         if rows:
             return
-        for fixed in DEFAULTS:
-            if fixed != value:
-                yield ("eps is left out" if fixed == 0 else f"eps is always {fixed:g}, whatever is asked"), fixed
+        for eps in DEFAULTS:
+            if eps != value:
+                yield ("eps is left out" if eps == 0 else f"eps is always {eps:g}, whatever is asked"), eps
         yield "eps is squared", value**2
         yield "eps is added twice", 2 * value
         yield "eps is multiplied by 10", 10 * value
         yield "the root of eps is added", float(np.sqrt(value))
     elif isinstance(value, int | float) and option not in ("offset", "momentum"):
-        for fixed in (0, 0.5, 1, 2, 3):
-            if fixed != value:
-                yield f"{option} is always {fixed:g}, whatever is asked", type(value)(fixed) if value == int(value) else fixed
+        for number in (0, 0.5, 1, 2, 3):
+            if number != value:
+                yield f"{option} is always {number:g}, whatever is asked", number
         yield f"{option} is twice as large", 2 * value
         yield f"{option} is half as large", value / 2
         yield f"{option} has the wrong sign", -value

@@ -11,7 +11,7 @@ from .expected import Expectation
 from .hypotheses import Guess
 from .whitened import Whitened, is_whitening
 
-FLOORS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+FLOORS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 
 
 def of_method(expectation: Expectation, name: str) -> Iterator[Guess]:
@@ -20,6 +20,8 @@ def of_method(expectation: Expectation, name: str) -> Iterator[Guess]:
         yield from _whitening(expectation)
     elif expectation.case.norm == "weight_norm":
         yield from _weight_norm(expectation, name)
+    elif expectation.case.norm == "weight_standardization":
+        yield from _weight_standardization(expectation, name)
     elif name == "y" and "p" in expectation.case.convention.options:
         yield from _lengths(expectation)
 
@@ -39,7 +41,8 @@ def _weight_norm(e: Expectation, name: str) -> Iterator[Guess]:
         for count in range(1, v.ndim + 1):
             for axes in itertools.combinations(range(v.ndim), count):
                 if axes != mine:
-                    yield f"the norm is over axes {axes} of {v.ndim}, not over {mine}", laid * v / length(axes)
+                    yield f"the norm is over axes {axes}", laid * v / length(axes)
+                    yield f"the norm is over axes {tuple(a - v.ndim for a in axes)}", laid * v / length(axes)
         centred = v - v.mean(axis=mine, keepdims=True)
         yield "v is returned: nothing is normalized", v
         yield "it does not divide by the norm", laid * v
@@ -74,6 +77,52 @@ def _weight_norm(e: Expectation, name: str) -> Iterator[Guess]:
         yield "it is the mean of its terms, not their sum", (dw * v / right).mean(axis=mine)
         yield "its sign is wrong", -(dw * v / right).sum(axis=mine)
         yield "it is zero", 0 * dw.sum(axis=mine)
+
+
+def _weight_standardization(e: Expectation, name: str) -> Iterator[Guess]:
+    """(w - mean) / (s + eps), s with w.size - 1 as the authors have it, or (w - mean) / sqrt(var + eps)."""
+    w, dy, eps = e.case.x.astype(float), e.case.dy.astype(float), float(e.arguments["eps"])
+    outside = e.spoken.conventions["spread"] == "outside"
+    dim = e.arguments.get("dim", 0)
+    mine = tuple(range(w.ndim)) if dim is None else tuple(a for a in range(w.ndim) if a != dim % w.ndim)
+    n = w.size // (1 if dim is None else w.shape[dim])
+
+    def deviation(
+        axes: tuple[int, ...] = mine, ddof: int = int(outside), eps: float = eps, outside: bool = outside
+    ) -> np.ndarray:
+        var = w.var(axis=axes, keepdims=True, ddof=ddof)
+        return np.sqrt(var) + eps if outside else np.sqrt(var + eps)
+
+    c = w - w.mean(axis=mine, keepdims=True)
+    if name == "y":
+        yield f"the variance is the {'biased' if outside else 'unbiased'} one", c / deviation(ddof=int(not outside))
+        yield "the mean is not subtracted", w / deviation()
+        yield "it does not divide by the deviation", c
+        yield "eps stands inside the root" if outside else "eps stands outside the root", c / deviation(outside=not outside)
+        yield "eps is left out", c / deviation(eps=0.0)
+        yield "it divides by the variance, not by its root", c / deviation() ** 2
+        yield "it divides by sqrt(n) as well, the fan-in", c / deviation() / np.sqrt(n)
+        norm = np.sqrt(np.square(c).sum(axis=mine, keepdims=True) + eps)
+        yield "it divides by the norm of the row, not by its deviation", c / norm
+        square = np.sqrt(np.square(w).mean(axis=mine, keepdims=True))
+        yield "it divides by the root mean square about 0", c / (square + eps if outside else np.sqrt(square**2 + eps))
+        for count in range(1, w.ndim + 1):
+            for axes in itertools.combinations(range(w.ndim), count):
+                if axes != mine:
+                    y = (w - w.mean(axis=axes, keepdims=True)) / deviation(axes)
+                    yield f"the statistics are over axes {axes}", y
+                    yield f"the statistics are over axes {tuple(a - w.ndim for a in axes)}", y
+    elif name == "dw":
+        s, mean = deviation(), dy.mean(axis=mine, keepdims=True)
+        root = np.sqrt(w.var(axis=mine, keepdims=True, ddof=int(outside))) if outside else s
+        along = (dy * c).sum(axis=mine, keepdims=True) / ((n - outside) * s**2 * root)
+        yield "the deviation is a constant: its term is dropped", (dy - mean) / s
+        yield "the gradient drops the mean term", dy / s - c * along
+        yield "the statistics are constants: both terms are dropped", dy / s
+        yield "the term of the deviation has the wrong sign", (dy - mean) / s + c * along
+        yield "the deviation is left out", s * ((dy - mean) / s - c * along)
+        yield "it is zero", 0 * dy
+        yield "dw is returned", dy
 
 
 def _lengths(e: Expectation) -> Iterator[Guess]:

@@ -13,6 +13,9 @@ from .candidate import Candidate
 from .cases import Case
 from .findings import Finding, Outcome
 
+UNSTEADY = ("facts.determinism", "facts.purity", "facts.saved")
+"""Checks whose failure explains that of others."""
+
 
 @dataclass(frozen=True, eq=False)
 class Failure:
@@ -145,9 +148,18 @@ class Report:
 
     @property
     def chief(self) -> Failure:
-        """The failure that tells most: on ordinary values first, then of a size, then one with a diagnosis."""
+        """The failure that tells most.
+
+        What overflows before its gradient, which is 0 there; results that change between runs, or under the caller's hands,
+        before errors that no formula explains; then what fails on ordinary values, then a size, then any with a diagnosis.
+        """
         plain = ("forward.y", "backward.dx", "backward.parameters", "state.running", "dialect")
         told = [f for f in self.failures if f.diagnosis and f.check != "numerics.scale"]
+        if over := [f for f in told if "overflow" in f.diagnosis]:
+            return over[0]
+        unsteady = [f for name in UNSTEADY for f in self.failures if f.check == name]
+        if unsteady and not any(f.check in plain for f in told):
+            return unsteady[0]
         if self.arithmetic and told:
             return min(told, key=lambda f: (f.finding.worst < 4, f.case.x.size))
         first = (

@@ -101,14 +101,14 @@ class _Call:
         outputs = ", ".join(names)
         if len(names) > 1 and c.saves:
             outputs = f"({outputs})"
-        left = f"{outputs}, saved" if c.saves else outputs
-        lines = [f"{left} = forward({self._arguments('forward', [])})"]
+        outputs = f"{outputs}, saved" if c.saves else outputs
+        lines = [f"{outputs} = forward({self._arguments('forward', [])})"]
         if backward and c.backward is not None:
             leading = ["dy", *(["dh"] if c.prologue is not None else []), *(["saved"] if c.saves else [])]
             first, *others = convention.gradients
             every = [first, *([] if c.prologue is None else ["residual"]), *others]
-            names = [n.removeprefix("d") if n not in convention.gradients else n for n in c.needs_grad or every]
-            lines.append(f"{', '.join('d' + n for n in names)} = backward({self._arguments('backward', leading)})")
+            left = [n.removeprefix("d") if n not in convention.gradients else n for n in c.needs_grad or every]
+            lines.append(f"{', '.join('d' + n for n in left)} = backward({self._arguments('backward', leading)})")
         return lines
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from .. import tolerance, values
 from ..cases import Case
 from ..expected import Expectation, OutsideDialect
-from ..findings import Finding
+from ..findings import Finding, times
 from ..session import Session
 from .comparing import bounds, ran, within
 
@@ -47,7 +47,7 @@ def _judged(session: Session, case: Case, got, names: tuple[str, ...], words: st
             continue
         right = expected[name]
         result = tolerance.compare(got[name], right.value, right.bound, right.unit)
-        message = "" if result.ok else f"{name} is wrong {words}, by {result.worst:.3g} times its tolerance"
+        message = "" if result.ok else f"{name} is wrong {words}, by {times(result.worst)}"
         found.append(
             Finding("state.steps", case, result.ok, message, name, result.worst, result.index, got[name],
                     np.asarray(right.value, np.float64), np.asarray(right.bound, np.float64), sharp=not result.vacuous)
