@@ -7,6 +7,7 @@
     invariance          scale invariance of a function in any of its arguments, and what its gradient does
     newton_spectrum     what T Newton-Schulz steps make of an eigenvalue, and how many steps a dimension needs
     mean_field          wide networks with batch norm or group norm: fixed points of the kernel, growth of the gradient
+    wide_network        random networks, forward and backward, to check them on
     decoupling          length and direction apart: least squares and half-spaces with normalized weights
     weight_dynamics     two-layer networks with normalized weights: their kernel, and training
     sphere_geometry     the spheres that norms put their outputs on, and the tangent projection
