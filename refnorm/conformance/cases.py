@@ -68,7 +68,10 @@ class Case:
         """Options that follow from the case, for candidates that ask for them by name."""
         k = self.normalized_ndim
         shape = self.x.shape[-k:]
-        return {"channel_axis": self.channel_axis, "axis": -k, "normalized_ndim": k, "normalized_shape": shape, "num_shards": 1}
+        return {
+            "norm": self.norm, "channel_axis": self.channel_axis, "axis": -k, "normalized_ndim": k, "normalized_shape": shape,
+            "num_shards": 1,
+        }  # fmt: skip
 
     @property
     def words(self) -> str:

@@ -14,7 +14,7 @@ xhat = r (x - mean), r as it should be or fitted to y itself: the eps of a candi
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -47,19 +47,23 @@ class Casts(NamedTuple):
         )[self.number]  # fmt: skip
 
 
-def measure(session: Session, plan: Plan) -> Casts | None:
-    """The form that y has in each 16-bit arithmetic, the largest count of them; None where there is none or none fits."""
+def measure(session: Session, plan: Plan, offset: int) -> Casts | None:
+    """The form that y has in each 16-bit arithmetic, the largest number of them; None where there is none or none fits.
+
+    offset: what the weight of an RMS norm is found to be beyond gamma.
+    """
     short = [a for a in session.arithmetics if a.x.itemsize == 2 and a.out == a.x]
     if not short or not session.plain or "gamma" in plan.absent or "gamma" not in plan.convention.arrays:
         return None
-    found = [_in(session, replace(plan, arithmetic=a)) for a in short]
+    found = [_in(session, replace(plan, arithmetic=a), offset) for a in short]
     known = [c for c in found if c is not None]
     return Casts(max(c.number for c in known), any(c.parameters for c in known)) if known else None
 
 
-def _in(session: Session, plan: Plan) -> Casts | None:
+def _in(session: Session, plan: Plan, offset: int) -> Casts | None:
     storage, params = plan.dtype("out"), plan.dtype("params")
-    case = plan.rows("ordinary", "how often y is rounded", values.ordinary, ROWS, LENGTH)
+    asked: Any = {"offset": offset} if "offset" in plan.convention.options else {}
+    case = plan.rows("ordinary", "how often y is rounded", values.ordinary, ROWS, LENGTH, **asked)
     trial = session.call(case, backward=False)
     y = None if trial is None else trial.values.get("y")
     if y is None or not np.isfinite(y.astype(float)).all():

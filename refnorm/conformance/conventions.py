@@ -5,7 +5,7 @@ forward(<arrays>, *, <options>) -> outputs          backward(dy, x, <the same ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from refnorm.anatomy.population import fresh
 from .candidate import Unusable
 
 KIT_ONLY = ("backend", "dialect", "state", "mask", "channel_axis")
-DERIVED = ("channel_axis", "axis", "normalized_shape", "normalized_ndim", "mask", "num_shards", "dialect")
+DERIVED = ("norm", "channel_axis", "axis", "normalized_shape", "normalized_ndim", "mask", "num_shards", "dialect")
 """Options that follow from the case, passed to candidates that ask for them by name."""
 
 
@@ -54,6 +54,19 @@ _TABLE = (
     Convention("weight_standardization", ("w",), ("eps",), gradients=("w",)),
 )
 CONVENTIONS = {convention.norm: convention for convention in _TABLE}
+
+
+ORDER = ("x", "residual", "gamma", "beta", "w", "v", "g")
+"""In which gradients are handed back, whatever order a signature has; arrays of other names follow."""
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
+def constants(names: Collection[str]) -> frozenset[str]:
+    """Those of these arrays that have no gradient: running statistics, the vectors of a power iteration."""
+    return frozenset(n for n in names if n in ("running_mean", "running_var", "u") or (n == "v" and "u" in names))
 
 
 def method_named(norm: str) -> Method:

@@ -68,9 +68,8 @@ def measure(session: Session) -> Traits:
     )  # fmt: skip
     weight, weighs, variance = running_statistics(session, plan)
     momentum = session.caller.binding(session.blank).defaults.get("momentum")
-    return Traits(
-        _eps(session, plan), weight, weighs, variance, _offset(session, plan), momentum, casts.measure(session, plan)
-    )  # fmt: skip
+    eps, offset = _eps(session, plan), _offset(session, plan)
+    return Traits(eps, weight, weighs, variance, offset, momentum, casts.measure(session, plan, offset or 0))
 
 
 def _eps(session: Session, plan: Plan) -> float | None:

@@ -92,10 +92,10 @@ np.savez("outputs.npz", **{{name: given[shape.get(name, name)] for name in names
     assert given["call"] == ["<U7", [], "forward"]
     assert given["x"][:2] == ["<u2", list(case.x.shape)] and given["x"][2] == case.x.view(np.uint16).tolist()
     assert given["eps"] == ["<f8", [], 1e-5] and given["training"] == ["|b1", [], True]
-    assert given["channel_axis"] == ["<i8", [], 1]
+    assert given["channel_axis"] == ["<i8", [], 1] and given["norm"] == ["<U10", [], "batch_norm"]
     assert json.loads(given["dtypes"][2])["running_var"] == "bfloat16"
     assert set(given) == {
-        "call", "dtypes", "x", "gamma", "running_mean", "running_var", "momentum", "eps", "training", "channel_axis",
+        "call", "norm", "dtypes", "x", "gamma", "running_mean", "running_var", "momentum", "eps", "training", "channel_axis",
         "normalized_ndim",
     }  # fmt: skip
     caller.backward(trial)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from refnorm.conformance import Candidate, check
+from refnorm.conformance.diagnosis import explain
 from refnorm.conformance.session import Session
 
 from .kernels import candidate, having
@@ -124,3 +125,38 @@ def test_dialects_of_a_method_without_rows_are_tried() -> None:
     assert report.passed and report.dialect in ("krizhevsky", "tensorflow"), str(report)  # one but for the default of k
     asked = check(Candidate(forward, dtypes=("float32",)), "local_response_norm", "torch", quick=True)
     assert not asked.passed and any("tensorflow" in words for words in asked.mismatches)
+
+
+def _rounding(kind: str) -> Candidate:
+    """A layer norm that rounds to storage where `kind` says."""
+
+    def forward(x, gamma=None, beta=None, *, eps, normalized_ndim=1):
+        k = next((p.ndim for p in (gamma, beta) if p is not None), normalized_ndim)
+        axes = tuple(range(-k, 0))
+        wide = x.astype(np.float32)
+        c = wide - wide.mean(axes, keepdims=True)
+        xhat = c / np.sqrt(np.square(c).mean(axes, keepdims=True) + np.float32(eps))
+        gamma, beta = (np.float32(v) if p is None else p.astype(np.float32) for p, v in ((gamma, 1), (beta, 0)))
+        if kind == "gamma":
+            gamma = gamma.astype(x.dtype).astype(np.float32)
+        if kind in ("xhat", "product"):
+            xhat = xhat.astype(x.dtype).astype(np.float32)
+        y = gamma * xhat
+        return ((y.astype(x.dtype).astype(np.float32) if kind == "product" else y) + beta).astype(x.dtype)
+
+    return Candidate(forward, dtypes=({"x": "bfloat16", "params": "float32", "out": "bfloat16"},))
+
+
+@pytest.mark.parametrize(("kind", "casts"), [("last", 0), ("xhat", 1), ("product", 2), ("gamma", 0)])
+def test_roundings_before_the_last_are_measured(kind: str, casts: int) -> None:
+    spoken = Session(_rounding(kind), "layer_norm", quick=True).spoken
+    assert spoken.casts == casts and ("casts" in spoken.traits) == (kind != "last")
+    assert spoken.consistent == (("onnx",) if casts else spoken.consistent)
+
+
+def test_a_gamma_that_is_rounded_before_the_product_is_wrong_in_any_dialect() -> None:
+    for dialect in (None, "onnx"):
+        session = Session(_rounding("gamma"), "layer_norm", dialect, quick=True)
+        found = session.examine([c for c in session.cases() if c.stratum == "ordinary"]).findings["forward.y"]
+        failing = [f for f in found if not f.ok]
+        assert failing and "gamma is rounded to the storage type of x before the product" in explain(session, failing)

@@ -5,6 +5,7 @@ import pytest
 
 from refnorm.conformance import Candidate, check
 from refnorm.conformance.presets import run_preset
+from refnorm.conformance.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +152,68 @@ def test_the_preset_is_red_where_it_was_confirmed_and_nowhere_else(torch) -> Non
         for failure in report.failures:
             halves = set(failure.dtypes) <= {"float16", "bfloat16"}
             assert halves or (norm == "group_norm" and failure.check == "backward.runs"), f"{norm}: {failure.message}"
+
+
+def test_parameters_in_any_order(torch) -> None:
+    def swapped(x, bias=None, weight=None, *, eps=1e-5, normalized_shape):
+        return torch.nn.functional.layer_norm(x, normalized_shape, weight, bias, eps)
+
+    report = check(Candidate.from_torch(swapped, dtypes=("float32",)), "layer_norm", "torch", quick=True)
+    assert report.passed, str(report)
+
+
+def test_a_power_iteration_has_no_gradient(torch) -> None:
+    def spectral(w, u, v, *, n_power_iterations, eps, training):
+        matrix = w.flatten(1)
+        unit = torch.nn.functional.normalize
+        with torch.no_grad():
+            for _ in range(n_power_iterations if training else 0):
+                u = unit(matrix @ v, dim=0, eps=eps)
+                v = unit(matrix.T @ u, dim=0, eps=eps)
+        sigma = torch.vdot(u, matrix @ v)
+        return w / sigma, u, v
+
+    report = check(Candidate.from_torch(spectral, dtypes=("float32",)), "spectral_norm", "torch", quick=True)
+    assert not {f.check for f in report.failures} & {"backward.result", "backward.runs", "backward.dx"}, str(report)
+    assert {o.check: o.status for o in report.outcomes}["backward.dx"] == "passed"
+
+
+def test_only_the_gradients_that_it_returns(torch) -> None:
+    given = Candidate.from_torch(torch.nn.functional.layer_norm, dtypes=("float32",), needs_grad=("x", "beta"))
+    report = check(given, "layer_norm", "torch", quick=True)
+    assert report.passed, str(report)
+
+
+@pytest.fixture
+def llama(torch):
+    """Hugging Face's LlamaRMSNorm, verbatim: xhat is cast back before the product with the weight."""
+
+    class LlamaRMSNorm(torch.nn.Module):
+        def __init__(self, hidden_size, eps=1e-6):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(hidden_size))
+            self.variance_epsilon = eps
+
+        def forward(self, hidden_states):
+            input_dtype = hidden_states.dtype
+            hidden_states = hidden_states.to(torch.float32)
+            variance = hidden_states.pow(2).mean(-1, keepdim=True)
+            hidden_states = hidden_states * torch.rsqrt(variance + self.variance_epsilon)
+            return self.weight * hidden_states.to(input_dtype)
+
+    return LlamaRMSNorm(8)
+
+
+@pytest.mark.parametrize(("dialect", "dtype"), [("llama", "bfloat16"), (None, "bfloat16"), (None, "float16")])
+def test_llama_is_right_and_known(llama, dialect, dtype) -> None:
+    given = Candidate.from_torch(llama, dtypes=(dtype,), normalized_ndim=1)
+    report = check(given, "rms_norm", dialect, quick=True)
+    assert report.passed and report.dialect == "llama", str(report)
+    assert "Llama's order" in report.traits["casts"]
+
+
+def test_llama_asked_for_another_order_is_named(llama) -> None:
+    given = Candidate.from_torch(llama, dtypes=("bfloat16",), normalized_ndim=1)
+    spoken = Session(given, "rms_norm", "flax", quick=True).spoken
+    words = "xhat is rounded to storage before the product with gamma, Llama's order, not so in flax"
+    assert spoken.dialect == "llama" and spoken.mismatches[0] == words and "llama" in spoken.mismatches[-1]

@@ -7,6 +7,7 @@ words are passed on ("exec:./norms layer_norm"), and nothing goes through a shel
 inputs.npz, uncompressed, every size in its local headers (a loop over the file reads it; examples/c/npz.h):
 
     call                     "forward" or "backward"
+    norm                     what it is judged as: "layer_norm", so that one program may hold several
     x, gamma, ...            arrays under the contract's names, in C order; what is None is left out
     eps, training, ...       options as scalars (0-d: float64, int64, bool), lists as int64
     normalized_ndim          how many trailing axes are normalized, where a norm is over these
@@ -32,25 +33,21 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from ..candidate import Candidate, Unusable
+from ..conventions import convention_of, method_named
 from ..deadline import Hangs
 from ..golden import as_bits
 from ..npz import write_npz
 
-if TYPE_CHECKING:
-    from ..conventions import Convention
-
 NOT_OFFERED = 77
 """The exit code by which test programs say "skipped" (Automake, Meson)."""
-PLACING = ("normalized_ndim", "channel_axis")
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
@@ -70,14 +67,14 @@ def candidate(command: str, *, seconds: float = 60.0, **fields: Any) -> Candidat
     """
     program = Program(_words(command), seconds)
 
-    def forward(*_: Any, normalized_ndim: int | None = None, channel_axis: int | None = None, **named: Any) -> Any:
-        placing = {"normalized_ndim": normalized_ndim, "channel_axis": channel_axis}
-        given = {**named, **placing}
-        outputs, _ = _names(tuple(named))
-        return program("forward", given, outputs), given
+    def forward(
+        *_: Any, norm: str, normalized_ndim: int | None = None, channel_axis: int | None = None, **named: Any
+    ) -> Any:  # fmt: skip
+        given = {"norm": norm, **named, "normalized_ndim": normalized_ndim, "channel_axis": channel_axis}
+        return program("forward", given, convention_of(method_named(norm)).outputs), given
 
     def backward(dy: np.ndarray, given: Mapping[str, Any], *_: Any, **__: Any) -> Any:
-        _, gradients = _names(tuple(name for name in given if name not in PLACING))
+        gradients = tuple("d" + name for name in convention_of(method_named(given["norm"])).gradients)
         try:
             return program("backward", {**given, "dy": dy}, gradients)
         except NotOffered:
@@ -149,21 +146,6 @@ def unpacked(path: Path, results: tuple[str, ...]) -> tuple[np.ndarray | None, .
     if results[0] not in arrays:
         raise ProgramFails(f"outputs.npz has no {results[0]}; it has {', '.join(have) or 'nothing'}")
     return tuple(a.view(BFLOAT16) if a is not None and a.dtype == np.uint16 else a for a in map(arrays.get, results))
-
-
-@cache
-def _names(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Outputs and gradients of the norm that is called with these arguments, arrays first: its arrays decide them."""
-    from refnorm.anatomy.method import NORMS
-
-    from ..conventions import convention_of
-
-    def calls(convention: Convention) -> bool:
-        n = len(convention.arrays)
-        return arguments[:n] == convention.arrays and set(arguments[n:]) <= set(convention.options)
-
-    mine = next(filter(calls, map(convention_of, NORMS.values())))
-    return mine.outputs, tuple("d" + name for name in mine.gradients)
 
 
 def _words(command: str) -> tuple[str, ...]:

@@ -18,12 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..candidate import Candidate, origin_of
-from ..conventions import CONVENTIONS, DERIVED
+from ..conventions import CONVENTIONS, DERIVED, constants, ordered
 from ..signature import Binding, read
 
 ARRAYS = tuple(dict.fromkeys(name for c in CONVENTIONS.values() for name in c.arrays)) + ("residual",)
-ORDER = ("x", "residual", "gamma", "beta", "w", "v", "g")
-"""In which gradients are handed back; arrays of other names follow."""
 Given = Mapping[str, Any]
 
 
@@ -47,7 +45,7 @@ def candidate(target: Callable[..., Any], *, jit: bool = True, traced: Sequence[
         arguments, y, pull = saved
         with _precision(arguments):
             (found,) = pull(jnp.array(dy).astype(y.dtype))
-            return tuple(np.asarray(found[name]) for name in _ordered(found))
+            return tuple(np.asarray(found[name]) for name in ordered(found))
 
     forward.__signature__ = function.signature  # type: ignore[attr-defined]
     fields = {"name": getattr(target, "__name__", None), "origin": origin_of(target), **fields}
@@ -107,11 +105,7 @@ def _precision(arguments: Given) -> contextlib.AbstractContextManager[Any]:
 
 def _split(given: Given) -> tuple[dict[str, Any], dict[str, Any]]:
     """What has a gradient, and the rest: running statistics, the vectors of a power iteration, masks, options."""
-    kept = {"running_mean", "running_var", "u", *(("v",) if "u" in given else ())}
+    kept = constants(given)
     arrays = {n: a for n, a in given.items() if isinstance(a, jax.Array) and n not in kept}
     leaves = {n: a for n, a in arrays.items() if jnp.issubdtype(a.dtype, jnp.floating)}
     return leaves, {n: a for n, a in given.items() if n not in leaves}
-
-
-def _ordered(names: Given) -> list[str]:
-    return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))

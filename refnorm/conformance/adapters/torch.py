@@ -2,7 +2,8 @@
 
 Arrays become tensors over the same memory (bfloat16 through its bits), so that strides are kept and writes are seen.
 A module is copied for every call; its parameters, buffers and attributes (eps, momentum, num_groups ...) are set by the
-contract's names.  Running statistics are handed over as copies and read back, since PyTorch updates them in place.
+contract's names; where an option is left out, the module's own value holds.  Running statistics are handed over as copies
+and read back, since PyTorch updates them in place.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 
 from ..candidate import Candidate, origin_of
-from ..conventions import DERIVED
+from ..conventions import DERIVED, constants, ordered
 from ..signature import ALIASES, read
 
 ARRAYS = ("x", "gamma", "beta", "running_mean", "running_var", "residual", "v", "g", "w", "u")
@@ -32,8 +33,8 @@ BF16 = np.dtype(ml_dtypes.bfloat16)
 def candidate(target: Any, *, device: str | None = None, **fields: Any) -> Candidate:
     """A Candidate from a function of tensors, an nn.Module or a torch.autograd.Function."""
     if isinstance(target, torch.nn.Module):
-        call, accepted = _module(target)
-        fields = {"parameters": accepted, "name": type(target).__name__, "origin": origin_of(type(target)), **fields}
+        call, shown = _module(target)
+        fields = {"name": type(target).__name__, "origin": origin_of(type(target)), **fields}
     elif inspect.isclass(target) and issubclass(target, torch.autograd.Function):
         call, shown = _function_class(target)
         fields = {"name": target.__name__, "origin": origin_of(target), **fields}
@@ -42,19 +43,21 @@ def candidate(target: Any, *, device: str | None = None, **fields: Any) -> Candi
         fields = {"name": getattr(target, "__name__", None), "origin": origin_of(target), **fields}
 
     def forward(**arguments: Any) -> tuple[Any, Any]:
-        leaves = {name: _leaf(a, name, device) for name, a in arguments.items() if isinstance(a, np.ndarray)}
+        arrays = {name: a for name, a in arguments.items() if isinstance(a, np.ndarray)}
+        leaves = {name: _leaf(a, name in constants(arrays), device) for name, a in arrays.items()}
         given = {name: leaves.get(name, a) for name, a in arguments.items()}
         with torch.enable_grad(), _threads(next(a.size for a in arguments.values() if isinstance(a, np.ndarray))):
             returned = call(given)
         outputs = returned if isinstance(returned, tuple) else (returned,)
         if len(outputs) == 1 and all(name in leaves for name in STATE):
             outputs = (*outputs, *(given[name] for name in STATE))
-        arrays = tuple(to_numpy(o) if isinstance(o, torch.Tensor) else o for o in outputs)
-        return (arrays if len(arrays) > 1 else arrays[0]), (outputs[0], leaves)
+        found = tuple(to_numpy(o) if isinstance(o, torch.Tensor) else o for o in outputs)
+        return (found if len(found) > 1 else found[0]), (outputs[0], leaves)
 
     def backward(dy: np.ndarray, saved: Any) -> tuple[np.ndarray, ...]:
         y, leaves = saved
-        wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+        asked = tuple(name.removeprefix("d") if name not in leaves else name for name in fields.get("needs_grad") or leaves)
+        wanted = {name: leaves[name] for name in ordered(leaves) if name in asked and leaves[name].requires_grad}
         up = to_torch(dy, device).to(y.dtype)
         with _threads(dy.size):
             found = torch.autograd.grad(y, list(wanted.values()), up, retain_graph=True, allow_unused=True)
@@ -81,11 +84,9 @@ def _threads(entries: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _leaf(array: np.ndarray, name: str, device: str | None) -> torch.Tensor:
+def _leaf(array: np.ndarray, constant: bool, device: str | None) -> torch.Tensor:
     tensor = to_torch(array, device)
-    if name in STATE:
-        return tensor.clone()
-    return tensor.requires_grad_(array.dtype.kind in "fV")
+    return tensor.clone() if constant else tensor.requires_grad_(array.dtype.kind in "fV")
 
 
 def to_torch(array: np.ndarray, device: str | None = None) -> torch.Tensor:
@@ -152,12 +153,19 @@ def _signature(target: Callable[..., Any]) -> inspect.Signature:
         raise TypeError(f"{target!r} has no signature; name what it accepts: from_torch(..., parameters=(...))") from None
 
 
-def _module(module: torch.nn.Module) -> tuple[Call, tuple[str, ...]]:
-    """Set what the contract names, by whatever name the module has it, then call."""
+def _module(module: torch.nn.Module) -> tuple[Call, inspect.Signature]:
+    """Set what the contract names, by whatever name the module has it, then call.  Its own eps, momentum are the defaults."""
     held = {n: o for n in ("gamma", "beta") for o in (n, *ALIASES[n]) if o in module._parameters}
     buffers = {n: o for n in STATE for o in (n, *ALIASES[n]) if o in module._buffers and module._buffers[o] is not None}
     own = {n: o for n in ("eps", "momentum", "num_groups") for o in (n, *ALIASES.get(n, ())) if hasattr(module, o)}
-    accepted = ("x", *held, *buffers, *own, "training", *(("normalized_shape",) if hasattr(module, "normalized_shape") else ()))
+    defaults: dict[str, Any] = {**{n: getattr(module, o) for n, o in own.items()}, "training": True}
+    if hasattr(module, "normalized_shape"):
+        defaults["normalized_shape"] = module.normalized_shape
+    kinds = inspect.Parameter
+    shown = inspect.Signature(
+        [kinds(name, kinds.POSITIONAL_OR_KEYWORD) for name in ("x", *held, *buffers)]
+        + [kinds(name, kinds.KEYWORD_ONLY, default=value) for name, value in defaults.items()]
+    )
 
     def call(given: Mapping[str, Any]) -> Any:
         mine: Any = copy.deepcopy(module)
@@ -179,4 +187,4 @@ def _module(module: torch.nn.Module) -> tuple[Call, tuple[str, ...]]:
         kept = tuple(getattr(mine, buffers[n]) for n in STATE if n in buffers)
         return (y, *kept) if kept and not isinstance(y, tuple) else y
 
-    return call, accepted
+    return call, shown
