@@ -1,5 +1,8 @@
-"""Numba on the CPU.  Start reading at row.py; then rows.py, planes.py, columns.py, positions.py; contract.py ties them up."""
+"""Numba on the CPU.  Start reading at row.py; then rows.py, planes.py, columns.py, positions.py; contract.py ties them up.
 
-from .contract import methods
+Whitening: whitening.py, then whitening_panels.py; whitening_contract.py ties them up.
+"""
 
-METHODS = methods()
+from . import contract, whitening_contract
+
+METHODS = {**contract.methods(), **whitening_contract.methods()}

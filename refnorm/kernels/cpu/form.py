@@ -105,7 +105,7 @@ def form_of(x: np.ndarray, part: Partition, run: tuple[int, ...]) -> Form | None
 
 
 def _form_in(order: tuple[int, ...], x: np.ndarray, part: Partition, run: tuple[int, ...]) -> Form | None:
-    owner = _owners(part)
+    owner = owners(part)
     fine = [p for axis in order for p in range(len(part.fine)) if owner[p] == axis]
     samples = part.order[2]
     block_axes = [p for p in fine if p not in samples]
@@ -158,7 +158,7 @@ def memory_order(x: np.ndarray) -> tuple[int, ...]:
     return order if np.transpose(x, order).flags.c_contiguous else own
 
 
-def _owners(part: Partition) -> list[int]:
+def owners(part: Partition) -> list[int]:
     """For each fine axis the axis of the array that it is a part of."""
     owner: list[int] = []
     for axis, length in enumerate(part.shape):
