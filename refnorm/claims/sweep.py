@@ -76,7 +76,7 @@ class Sweep:
                 future.cancel()
 
     def close(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False)                  # what was not started has been cancelled
 
     def __enter__(self) -> Sweep:
         return self
