@@ -95,7 +95,8 @@ def forward(method: Method, arguments: Mapping[str, Any]) -> tuple:
     apply(w, as_stored(flat), saved, as_stored(y))
     y = w.lie.write(y)
     if not w.fused:
-        y = narrow(w.triple.recovery.forward(y, *w.call.parameters, layout=w.call.layout), x.dtype)
+        recover: Any = triple.recovery.forward
+        y = narrow(recover(y, *w.call.parameters, layout=w.call.layout), x.dtype)
     y = w.call.layout.write(y)
     return (y, saved, triple._updated(saved, w.call, arguments)) if triple.state is not None else (y, saved)
 
@@ -203,12 +204,12 @@ def fill_backward(w: Work, dy: np.ndarray, x: np.ndarray, saved: Any, training: 
     return np.sum(products * saved.matrix, axis=2), sums
 
 
-def _recovery_backward(w: Work, x: np.ndarray, dy: np.ndarray, saved: Any) -> tuple[np.ndarray, Any]:
+def _recovery_backward(w: Work, x: np.ndarray, dy: np.ndarray, saved: Any) -> Any:
     """dL/dxhat, and the parameters' gradients, where the recovery does not run along the coordinates."""
     xhat = w.lie.empty(np.dtype(w.number))
     apply(w, x, saved, xhat)
-    dy, backward = dy.astype(w.number), w.triple.recovery.backward
-    return backward(dy, w.lie.write(xhat), *w.call.parameters, layout=w.call.layout)
+    recovered: Any = w.triple.recovery.backward
+    return recovered(dy.astype(w.number), w.lie.write(xhat), *w.call.parameters, layout=w.call.layout)
 
 
 def methods() -> dict[str, tuple[Callable, Callable]]:
