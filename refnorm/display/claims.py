@@ -82,7 +82,8 @@ def _show(out: Console, claim: Claim, result: Result, seconds: float) -> None:
         table.add_row(_mark(n), Text(n.what), Text(_short(n.paper)), _short(n.measured), _range(n), Text(n.note, "dim"))
     out.print(table)
     out.print(Text.assemble((result.verdict, f"bold {COLOUR[result.verdict]}"), f": {result.conclusion}"))
-    seeds = ", ".join(map(str, claim.seeds)) or "none"
+    several = len(claim.seeds) > 3 and claim.seeds == tuple(range(claim.seeds[0], claim.seeds[-1] + 1))
+    seeds = f"{claim.seeds[0]} to {claim.seeds[-1]}" if several else ", ".join(map(str, claim.seeds)) or "none"
     out.print(Text(f"seeds {seeds}; {seconds:.1f} s", "dim"))
 
 

@@ -104,7 +104,7 @@ def measure_feasibility(sweep: Sweep) -> Result:
     numbers = []
     for d, m in INFEASIBLE:
         exact, what = d - m + 1, f"d = {d}, m = {m}: least |cov - I|^2 = d - m + 1"
-        numbers.append(Number(what, least[d, m], exact, exact - 1e-9, exact + 1e-9))
+        numbers.append(Number(what, least[d, m], None, exact - 1e-9, exact + 1e-9))
     systems = {c: ConstraintSystem(1, *c, whitens=True) for c in SMALLEST}
     gap = max(abs(least[c] - systems[c].least_residual) for c in SMALLEST)
     agree = sum((least[c] < 1e-9) == systems[c].feasible == (c[1] >= c[0] + 1) for c in SMALLEST)

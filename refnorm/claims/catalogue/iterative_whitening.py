@@ -57,8 +57,8 @@ def measure(sweep: Sweep) -> Result:
     cells = [(d, T) for d in TABLE for T in TABLE_STEPS]
     variance = dict(zip(cells, sweep(output_variance, cells), strict=True))
     numbers = [
-        Number(f"output variance, d = {d}, T = {T}, white input", variance[d, T], paper, paper - 1e-4, paper + 1e-4)
-        for d, row in TABLE.items() for T, paper in zip(TABLE_STEPS, row, strict=True)
+        Number(f"output variance, d = {d}, T = {T}, white input", variance[d, T], None, value - 1e-4, value + 1e-4)
+        for d, row in TABLE.items() for T, value in zip(TABLE_STEPS, row, strict=True)
     ]  # fmt: skip
     for name, error in (
         ("ItN, coupled recursion", difference(newton, newton.backward, {"eps": 1e-5, "T": 5})),
@@ -83,14 +83,14 @@ def measure(sweep: Sweep) -> Result:
         Number("eigenvalue 3.01: p sqrt(l)", unnormalized_limit(3.01) * math.sqrt(3.01), -1, -1 - 1e-9, -1 + 1e-9,
                note="the wrong root"),
     ]  # fmt: skip
-    rows = [(d, T, variance[d, T], paper) for d in TABLE for T, paper in zip(TABLE_STEPS, TABLE[d], strict=True)]
+    rows = [(d, T, v, float(whitened_variance(1 / d, T))) for (d, T), v in variance.items()]
     eigenvalues = np.linspace(0.02, 3.3, 800)
     return Result(
         numbers,
         "holds under conditions",
         "The iteration converges and both backward forms are right, the paper's eigenvalue form only where no two eigenvalues "
         "are equal. T = 5 whitens 8 coordinates, 16 nearly, 64 not; see newton-steps.",
-        {"output variance": (("d", "T", "variance", "paper"), rows)},
+        {"output variance": (("d", "T", "measured", "formula"), rows)},
         {
             "eigenvalues": eigenvalues,
             "raw": {T: [unnormalized_limit(x, T) * math.sqrt(x) for x in eigenvalues] for T in (3, 5, 9, 40)},
