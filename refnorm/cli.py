@@ -20,6 +20,8 @@ USAGE = """\
                                              golden vectors with a tolerance for every element, for any language
   refnorm reproduce                          what the papers say, measured: a table of numbers and a verdict a claim
   refnorm reproduce stochasticity --out DIR  one claim; its numbers as JSON, its figure as SVG and PNG
+  refnorm atlas OUT --claims DIR             static pages: every method, every claim, lessons, exercises; open OUT/index.html
+  refnorm check OUT/exercises/01_center.py   an exercise of the atlas, filled in: right, or what is wrong
 """
 
 
@@ -87,6 +89,11 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--out", type=Path, metavar="DIR", help="write NAME.json, NAME.svg and NAME.png of each claim there")
     reproduce.add_argument("--executor", default="local", help="local (default), serial, dask://HOST:PORT or mpi")
     reproduce.add_argument("--workers", type=int, default=2, metavar="N", help="local processes or MPI ranks (default 2)")
+
+    atlas = commands.add_parser("atlas", help="static pages of every method, claim and lesson, to open from the disk")
+    atlas.add_argument("out", type=Path, help="the folder to write; open its index.html")
+    atlas.add_argument("--claims", type=Path, metavar="DIR", help="results that `refnorm reproduce --out DIR` wrote")
+    atlas.add_argument("--only", metavar="NAMES", help="comma-separated methods (default: all)")
     return top
 
 
@@ -138,6 +145,10 @@ def facts(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     if options.target is None and options.replay is None and options.backend is None:
         return prove(options)
+    if options.norm is None and options.replay is None and str(options.target).endswith(".py"):
+        from refnorm.atlas.command import exercise
+
+        return exercise(options)
     from refnorm.conformance.command import judge
 
     return judge(options)
@@ -165,6 +176,12 @@ def reproduce(options: argparse.Namespace) -> int:
     return reproduce(options.names, options.out, options.executor, options.workers)
 
 
+def atlas(options: argparse.Namespace) -> int:
+    from refnorm.atlas.command import write
+
+    return write(options)
+
+
 def prove(options: argparse.Namespace) -> int:
     """refnorm's own methods, each by its declaration."""
     from refnorm import NORMS
@@ -189,6 +206,7 @@ COMMANDS = {
     "vectors": vectors,
     "bench": bench,
     "reproduce": reproduce,
+    "atlas": atlas,
 }
 
 
