@@ -10,8 +10,15 @@ import numpy as np
 
 from refnorm.anatomy.method import NORMS
 
+from . import whitening
+
 Calls = dict[str, Callable[[], Any]]
 ROWS = ((4, 16), (64, 768), (4096, 768), (8192, 4096), (100_000, 64))
+WHITENED = ((1024, 64), (1024, 256), (16384, 64), (16384, 256))
+WHITENINGS = {
+    "whitening, Cholesky": "batch_whitening_cholesky", "whitening, Newton": "iterative_norm",
+    "whitening, ZCA": "batch_whitening_zca",
+}  # fmt: skip
 IMAGES = ((128, 64, 32, 32), (32, 256, 14, 14))
 
 
@@ -33,6 +40,7 @@ def cells() -> Iterator[Cell]:
     yield Cell("batch norm (N, C)", "batch_norm", (8192, 512))
     yield from (Cell("group norm 32", "group_norm", shape, {"num_groups": 32}) for shape in IMAGES)
     yield from (Cell("instance norm", "instance_norm", shape) for shape in IMAGES)
+    yield from (Cell(op, method, shape) for op, method in WHITENINGS.items() for shape in WHITENED)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ def arrays(cell: Cell) -> Arrays:
 
 def ours(cell: Cell, a: Arrays) -> dict[str, Calls]:
     """Of the numba backend: the kernel into arrays that are there, into fresh ones, and the public call."""
+    if cell.method in WHITENINGS.values():
+        return whitening.ours(cell.method, a.x, a.dy, a.parameters)
     from refnorm.kernels.cpu import contract
     from refnorm.kernels.cpu.storage import as_stored
 
@@ -83,6 +93,8 @@ def ours(cell: Cell, a: Arrays) -> dict[str, Calls]:
 
 def torchs(cell: Cell, a: Arrays) -> dict[str, Callable[[], Any]]:
     """PyTorch's functional forward, and the aten operator that its autograd calls for the backward."""
+    if cell.method in WHITENINGS.values():
+        return whitening.torchs(cell.method, a.x, a.dy, a.parameters)
     import torch
 
     aten: Any = torch.ops.aten

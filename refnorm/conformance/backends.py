@@ -16,6 +16,8 @@ from .candidate import Candidate, Unusable
 from .conventions import Convention, convention_of, method_named
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
+PATIENCE = 120.0
+"""Seconds for one call: any of them may be the first of its kind, and compile."""
 RUNNING = {"running_mean": "mean", "running_var": "var"}
 
 

@@ -63,7 +63,8 @@ def _reports(options: argparse.Namespace) -> list[Report]:
         if options.backend is not None:
             if options.target is not None:
                 raise Unusable(f"--backend judges refnorm's own kernels and takes no target; it was given {options.target!r}")
-            return run_each(backends.candidates(options.backend, options.norm, options.dialect), on_report=shown, **asked)
+            found = backends.candidates(options.backend, options.norm, options.dialect)
+            return run_each(found, on_report=shown, patience=backends.PATIENCE, **asked)
         if options.target in PRESETS:
             return run_preset(options.target, options.norm, on_report=shown, **asked)
         if options.norm is None:

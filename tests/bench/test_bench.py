@@ -17,6 +17,9 @@ SMALL = [
     Cell("batch norm NHWC", "batch_norm", (4, 5, 5, 3), {"channel_axis": -1}),
     Cell("group norm", "group_norm", (4, 6, 5, 5), {"num_groups": 3}),
     Cell("instance norm", "instance_norm", (4, 3, 5, 5)),
+    Cell("whitening, Cholesky", "batch_whitening_cholesky", (60, 20)),
+    Cell("whitening, Newton", "iterative_norm", (60, 20)),
+    Cell("whitening, ZCA", "batch_whitening_zca", (60, 20)),
 ]
 
 
@@ -46,6 +49,7 @@ def test_both_sides_compute_the_same(cell, peer):
     mine, theirs = ours(cell, a), torchs(cell, a)
     last = cell.options.get("channel_axis") == -1
     y, dy = mine["forward"]["call"](), mine["backward"]["call"]()
+    mine["forward"]["preallocated"](), mine["backward"]["preallocated"]()
     for found, right in zip((y[0], dy[0]), (theirs["forward"](), theirs["backward"]()[0]), strict=True):
         right = right.detach().numpy().reshape(np.moveaxis(found, -1, 1).shape if last else found.shape)
         np.testing.assert_allclose(found, np.moveaxis(right, 1, -1) if last else right, rtol=1e-4, atol=1e-5)
