@@ -17,7 +17,7 @@ from .trial import Trial
 
 GROUPS = {
     "plain": ("ordinary", "parameters", "shapes", "cotangents", "momentum", "mask", "shards"),
-    "numerics": ("eps", "constant rows", "offset rows", "magnitudes", "odd rows"),
+    "numerics": ("eps", "constant rows", "offset rows", "magnitudes", "odd rows", "evaluation"),
     "edge": ("edges",),
     "spectrum": ("spectra",),
     "layout": ("layouts",),
@@ -81,6 +81,8 @@ def judge(trial: Trial, dialect: str, casts: int, into: Examination) -> None:
     for name, right in expected.items():
         if name in trial.values:
             into.add(_compared(case, name, trial.values[name], right, into))
+    if expectation.refused:
+        _refused_state(trial, into)
     if expectation.by_rows and case.epilogue is None:
         _accuracy(trial, expected["y"], expectation, into)
     _scale(trial, expectation, into)
@@ -95,6 +97,16 @@ def judge(trial: Trial, dialect: str, casts: int, into: Examination) -> None:
         for name, right in gradients.items():
             if name in trial.values:
                 into.add(_compared(case, name, trial.values[name], right, into))
+
+
+def _refused_state(trial: Trial, into: Examination) -> None:
+    """One value a statistic where the dialect raises: a candidate that does not must leave statistics that are finite."""
+    for name in trial.case.convention.state:
+        if name in trial.values and trial.case.training:
+            observed = trial.values[name]
+            ok = bool(np.isfinite(observed.astype(float)).all())
+            words = "" if ok else f"{name} is not finite after one value a statistic, which its dialect refuses"
+            into.add(Finding("edge.state", trial.case, ok, words, name))
 
 
 def _results(trial: Trial, into: Examination) -> None:

@@ -60,6 +60,9 @@ def _excuse(case: Case, fault: Fault, lone_is_error: bool) -> str:
         return "refuses one value a statistic, as its dialect does"
     if arguments.get("eps") == 0:
         return "refuses eps 0"
+    without = any(arguments[n] is None for n in case.convention.state)
+    if without and isinstance(fault.error, TypeError | AttributeError):  # a default that Python asks for after gamma=None
+        return "running statistics that are None are not offered"
     return ""
 
 

@@ -53,10 +53,9 @@ def channels_last(a: np.ndarray) -> np.ndarray:
 
 
 def broadcast(a: np.ndarray) -> np.ndarray:
-    """Zero strides along the first axis, where all of its entries are equal; contiguous otherwise."""
-    if a.ndim == 0 or a.shape[0] < 2 or not np.array_equal(a, np.broadcast_to(a[:1], a.shape)):
-        return contiguous(a)
-    return np.broadcast_to(a[:1].copy(), a.shape)
+    """Zero strides along every axis whose entries are all equal: what y.sum().backward() hands to a backward."""
+    alike = (bool(np.all(a == np.take(a, [0], axis=k))) if a.size else False for k in range(a.ndim))
+    return np.broadcast_to(a[tuple(slice(1) if same else slice(None) for same in alike)].copy(), a.shape)
 
 
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -78,6 +77,24 @@ SOURCE = {
     "rows apart": "np.concatenate([{0}, {0}[..., :1]], axis=-1)[..., :-1]",
     "offset by one": "np.append({0}.ravel()[:1], {0}.ravel())[1:].reshape({0}.shape)",
     "channels last": "np.moveaxis(np.ascontiguousarray(np.moveaxis({0}, 1, -1)), -1, 1)",
-    "broadcast": "np.broadcast_to({0}[:1].copy(), {0}.shape)",
+    "broadcast": "np.broadcast_to({0}[tuple(slice(1) if (np.take({0}, [0], k) == {0}).all() else slice(None) "
+    "for k in range({0}.ndim))], {0}.shape)",
 }
 """The same as source, for a reproduction."""
+
+
+def layout_of(layout: str, name: str) -> str:
+    """How one array lies.  layout: that of all of them ("reversed"), or of some ("dy is broadcast and x is reversed")."""
+    if " is " not in layout:
+        return layout
+    asked = dict(part.split(" is ") for part in layout.split(" and "))
+    return asked.get(name, "contiguous" if name in ("x", "dy") else asked.get("a parameter", "contiguous"))
+
+
+def laid(layout: str, name: str, array: np.ndarray) -> np.ndarray:
+    return LAYOUTS[layout_of(layout, name)](array)
+
+
+def source(layout: str, name: str) -> str:
+    """The expression that lays an array out so."""
+    return SOURCE[layout_of(layout, name)].format(name)

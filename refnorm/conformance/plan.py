@@ -12,6 +12,7 @@ import numpy as np
 
 from refnorm.anatomy.method import Method
 
+from . import drawn
 from .cases import Case, stored
 from .conventions import Convention, convention_of
 from .shapes import Shape, Spread, shaped
@@ -104,10 +105,10 @@ class Plan:
 
     def case(
         self, stratum: str, label: str, values: Values, shape: Shape, *, eps: float | None = None, gamma: str = "drawn",
-        beta: str = "drawn", dy: str = "drawn", quick: bool = False, layout: str = "contiguous", kappa: float | None = None,
-        **options: Any,
+        beta: str = "drawn", dy: str = "drawn", running: str = "drawn", quick: bool = False, layout: str = "contiguous",
+        kappa: float | None = None, **options: Any,
     ) -> Case:  # fmt: skip
-        """gamma, beta: drawn, some zeros, zeros, signs, ones, none.  dy: drawn, centred, aligned, spike, huge, tiny, zeros."""
+        """gamma, beta, running, dy: kinds of `drawn`, or none."""
         rng = self.rng(stratum, label, shape.x)
         given: dict[str, Any] = dict.fromkeys(self.convention.arrays)
         first = self.convention.arrays[0]
@@ -128,14 +129,13 @@ class Plan:
         shapes = self.method.shapes(**arguments)
         for name, kind in (("gamma", gamma), ("beta", beta)):
             if name in shapes and name not in self.absent and kind != "none":
-                drawn = _parameter(rng, kind, shapes[name])
-                laid = self._placed(drawn, "params") if drawn.ndim == len(shape.x) and drawn.ndim > 1 else drawn
+                value = drawn.parameter(rng, kind, shapes[name])
+                laid = self._placed(value, "params") if value.ndim == len(shape.x) and value.ndim > 1 else value
                 given[name] = stored(laid, self.dtype("params"))
-        if self.convention.state:
-            channels = shape.x[1]
-            given["running_mean"] = stored(rng.normal(size=channels), self.dtype("state"))
-            given["running_var"] = stored(rng.uniform(0.5, 2, channels), self.dtype("state"))
-        up = part.merge(_cotangent(rng, dy, z).reshape(part.blocks))
+        if self.convention.state and running != "none":
+            kept = drawn.running(rng, running, shape.x[1], FORMATS[self.dtype("state")].largest)
+            given |= {n: stored(v, self.dtype("state")) for n, v in zip(self.convention.state, kept, strict=True)}
+        up = part.merge(drawn.cotangent(rng, dy, z).reshape(part.blocks))
         return Case(
             self.method.name, stratum, label, given, self._placed(up, "out"), self.arithmetic, self.channel_axis,
             shape.normalized_ndim, layout, kappa, quick, self.prologue, self.epilogue,
@@ -205,7 +205,7 @@ class Plan:
         except (ValueError, TypeError, IndexError, np.linalg.LinAlgError):
             return None
         rows = np.asarray(y, float).reshape(1, -1)
-        return replace(case, dy=stored(_cotangent(rng, dy, rows).reshape(np.shape(y)), self.dtype("out")))
+        return replace(case, dy=stored(drawn.cotangent(rng, dy, rows).reshape(np.shape(y)), self.dtype("out")))
 
     def _placed(self, array: np.ndarray, role: str) -> np.ndarray:
         if self.channel_axis == -1 and "channel_axis" in self.method.signature.parameters:
@@ -215,36 +215,3 @@ class Plan:
     def dtype(self, role: str) -> np.dtype:
         """What a role is stored in."""
         return getattr(self.arithmetic, role)
-
-
-def _parameter(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.ndarray:
-    if kind == "zeros":
-        return np.zeros(shape)
-    if kind == "some zeros":
-        return np.where(rng.random(shape) < 0.5, 0.0, rng.normal(size=shape))
-    if kind == "signs":
-        return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 2, shape)
-    if kind == "ones":
-        return np.ones(shape)
-    return 0.3 + rng.normal(size=shape)
-
-
-def _cotangent(rng: np.random.Generator, kind: str, z: np.ndarray) -> np.ndarray:
-    """dy on rows; its mean and its part along xhat are large, so that no term of the gradient is small."""
-    noise = rng.normal(size=z.shape)
-    if kind == "zeros" or z.size == 0:
-        return np.zeros(z.shape)
-    if kind == "spike":
-        noise = np.zeros(z.shape)
-        noise.reshape(-1)[rng.integers(z.size)] = 1.0
-        return noise
-    if kind == "centred":
-        return noise - noise.mean(axis=1, keepdims=True)
-    with np.errstate(all="ignore"):
-        centred = z - z.mean(axis=1, keepdims=True)
-        top = np.max(np.abs(centred), axis=1, keepdims=True)
-        unit = np.nan_to_num(np.where(top > 0, centred / np.where(top > 0, top, 1), 0))
-    if kind == "aligned":
-        return unit + 0.01 * noise
-    drawn = noise + 0.75 + unit
-    return drawn * {"huge": 1e4, "tiny": 1e-4}.get(kind, 1.0)

@@ -15,18 +15,25 @@ if TYPE_CHECKING:
     from .expected import Expectation
 
 
+ROUNDED = ("eps", "alpha", "beta", "k")
+"""Options that a kernel may hold in its own arithmetic: their rounding is an error that it may commit."""
+
+
 class Probed:
     """y, state and gradients of one case, and by how much each moves when the inputs do."""
 
     def __init__(self, expectation: Expectation) -> None:
         self.e = expectation
-        self.names = [n for n, v in expectation.arguments.items() if isinstance(v, np.ndarray) and v.dtype.kind == "f"]
+        given = expectation.arguments
+        self.names = [n for n, v in given.items() if isinstance(v, np.ndarray) and v.dtype.kind == "f"]
+        self.options = [n for n in ROUNDED if isinstance(given.get(n), float)]
 
     def _outputs(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """y, the state's arrays, then one gradient an array."""
         *given, dy = arrays
-        e = self.e
-        arguments = {**e.arguments, **dict(zip(self.names, given, strict=True))}
+        e, count = self.e, len(self.names)
+        rounded = {n: float(v[0]) for n, v in zip(self.options, given[count:], strict=True)}
+        arguments = {**e.arguments, **dict(zip(self.names, given[:count], strict=True)), **rounded}
         y, saved, *state = e.method.compute(**arguments)
         kept = [np.asarray(v, float) for v in self._state(state)]
         gradients = e.method.derive(dy, saved, **arguments)[: len(e.method.arrays)]
@@ -42,7 +49,8 @@ class Probed:
     @cached_property
     def _all(self) -> tuple[Sequence[np.ndarray], list[np.ndarray]]:
         """Values and bounds of every output, in order."""
-        inputs = [np.asarray(self.e.arguments[n], float) for n in self.names] + [self.e.case.dy.astype(float)]
+        inputs = [np.asarray(self.e.arguments[n], float) for n in self.names]
+        inputs += [np.array([self.e.arguments[n]]) for n in self.options] + [self.e.case.dy.astype(float)]
         with np.errstate(all="ignore"):
             return self._outputs(*inputs), tolerance.probe(self._outputs, inputs, self.e.case.arithmetic.u)
 

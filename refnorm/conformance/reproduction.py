@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import fused
-from .memory import SOURCE
+from .memory import layout_of
+from .memory import source as layout_source
 from .reduction import PATTERNS
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def source(finding: Finding, candidate: Candidate) -> str:
     lines += ["", *_import(candidate), ""]
     lines += [f"{name} = {array_source(a)}" for name, a in arrays.items()]
     if case.layout != "contiguous":
-        lines += [f"{n} = {SOURCE[case.layout].format(n)}      # {case.layout}" for n in arrays]
+        lines += [f"{n} = {layout_source(case.layout, n)}      # {layout_of(case.layout, n)}" for n in arrays]
     backward = finding.name.startswith("d") or finding.facts.get("kind") == "saved" or finding.facts.get("stage") == "backward"
     if backward:
         lines.append(f"dy = {array_source(case.dy)}")
         if case.layout != "contiguous":
-            lines.append(f"dy = {SOURCE[case.layout].format('dy')}")
+            lines.append(f"dy = {layout_source(case.layout, 'dy')}")
         if case.prologue is not None:
             lines.append("dh = np.roll(dy.ravel(), 1).reshape(dy.shape)")
     call = _Call(finding, candidate)

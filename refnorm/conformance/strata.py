@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from . import strata_shapes, values
+from . import strata_layouts, strata_shapes, strata_state, values
 from .cases import Case, stored
 from .plan import Plan
 from .shapes import Shape, Spread, shaped
@@ -60,7 +60,8 @@ def magnitudes(plan: Plan) -> Iterator[Case]:
             yield plan.rows("magnitudes", f"values of 1e{exponent}, eps 1e-12", values.scaled(scale), 3, 11, eps=1e-12)
     for scale in (300.0, 6000.0, 1e4, 1e8, 1e12, 1e15, square / 1e3):
         if 6 * scale < form.largest and scale < square / 100:
-            yield plan.rows("magnitudes", f"values of {scale:.0e}", values.scaled(scale), 3, 11, quick=scale in (300.0, 1e8))
+            quick = scale in (300.0, 1e8, 1e15)
+            yield plan.rows("magnitudes", f"values of {scale:.0e}", values.scaled(scale), 3, 11, quick=quick)
             yield plan.rows("magnitudes", f"values of {scale:.0e}, long rows", values.scaled(scale), 2, 1030)
     if 6e4 < form.largest < 1e5:
         yield plan.rows("magnitudes", "sums beyond float16", values.scaled(100.0, 3.0), 2, 2048, quick=True)
@@ -109,7 +110,7 @@ def parameters(plan: Plan) -> Iterator[Case]:
     kinds = [("none", "none")] if len(plan.method.arrays) == 2 else [("none", "none"), ("drawn", "none"), ("none", "drawn")]
     for gamma, beta in kinds:
         label = f"gamma {'None' if gamma == 'none' else 'given'}, beta {'None' if beta == 'none' else 'given'}"
-        yield plan.rows("parameters", label, values.ordinary, 4, 10, gamma=gamma, beta=beta, quick=gamma == "none" == beta)
+        yield plan.rows("parameters", label, values.ordinary, 4, 10, gamma=gamma, beta=beta, quick=gamma == "none")
         if "training" in plan.convention.options:
             yield plan.rows(
                 "parameters", f"{label}, evaluation", values.ordinary, 4, 10, gamma=gamma, beta=beta, training=False
@@ -131,41 +132,6 @@ def odd_rows(plan: Plan) -> Iterator[Case]:
     for name, draw in (("sorted", values.sorted_up), ("alternating", values.alternating), ("Cauchy", values.cauchy)):
         for n in (33, 600):
             yield plan.rows("odd rows", f"{name}, rows of {n}", draw, 3, n)
-
-
-def momentum(plan: Plan) -> Iterator[Case]:
-    if "momentum" not in plan.convention.options:
-        return
-    for k, m in enumerate((0.1, 0.9, 0.3, 0.01, 0.99, 0.0, 1.0)):
-        yield plan.rows("momentum", f"momentum {m:g}", values.ordinary, 3, 4 + k, momentum=m, quick=k < 3)
-    yield plan.rows("momentum", "two values a channel", values.ordinary, 3, 2, momentum=0.3, spread="first", quick=True)
-
-
-def mask(plan: Plan) -> Iterator[Case]:
-    """Entries that do not count, for candidates that take a mask."""
-    if not plan.masked or "mask" not in plan.method.signature.parameters:
-        return
-    for rows, n in ((3, 12), (2, 40), (4, 129)):
-        case = plan.rows("mask", f"two thirds count, rows of {n}", values.ordinary, rows, n, quick=n == 12)
-        counts = plan.rng("mask", n).random(case.x.shape) < 2 / 3
-        yield case.replaced(mask=np.where(np.ones_like(counts).cumsum(axis=0) <= 2, True, counts))
-
-
-def shards(plan: Plan) -> Iterator[Case]:
-    """A batch cut into uneven shards gives what the whole gives, for candidates that take num_shards."""
-    for count in (2, 3, 5) if plan.sharded and "num_shards" not in plan.convention.options else ():
-        for n in (7, 31):
-            label = f"{n} samples in {count} shards"
-            yield plan.rows("shards", label, values.ordinary, 3, n, spread="first", quick=n == 7).replaced(num_shards=count)
-
-
-def layouts(plan: Plan) -> Iterator[Case]:
-    names = ("Fortran-ordered", "reversed", "every second entry", "rows apart", "offset by one", "channels last")
-    for name in names:
-        for rows, n in ((4, 12), (3, 70)):
-            yield plan.rows("layouts", f"{name}, rows of {n}", values.ordinary, rows, n, spatial=2, layout=name, quick=n == 12)
-    equal = plan.rows("layouts", "broadcast", values.ordinary, 4, 12, layout="broadcast")
-    yield equal.replaced(**{plan.convention.arrays[0]: np.repeat(equal.x[:1], equal.x.shape[0], axis=0)})
 
 
 def real(plan: Plan) -> Iterator[Case]:
@@ -205,7 +171,7 @@ def recorded(norm: str) -> dict[str, np.ndarray]:
 STRATA: dict[str, Stratum] = {
     "ordinary": ordinary,
     "parameters": parameters,
-    "momentum": momentum,
+    "momentum": strata_state.momentum,
     "eps": epsilons,
     "shapes": strata_shapes.shapes,
     "edges": strata_shapes.edges,
@@ -213,10 +179,11 @@ STRATA: dict[str, Stratum] = {
     "cotangents": cotangents,
     "offset rows": offset,
     "magnitudes": magnitudes,
+    "evaluation": strata_state.evaluation,
     "odd rows": odd_rows,
-    "mask": mask,
-    "shards": shards,
-    "layouts": layouts,
+    "mask": strata_state.mask,
+    "shards": strata_state.shards,
+    "layouts": strata_layouts.layouts,
     "lengths": strata_shapes.lengths,
     "many rows": strata_shapes.many_rows,
     "real activations": real,

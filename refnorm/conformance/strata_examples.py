@@ -33,6 +33,9 @@ def ordinary(plan: Plan) -> Iterator[Case | None]:
             yield plan.example("ordinary", f"example {k}, eps {eps}", example, quick=eps is None or k == 0, **options)
         for turn in range(4):
             yield plan.example("ordinary", f"example {k}, draw {turn}", example, quick=turn == 0)
+        if "training" in plan.convention.options and example.get("training", True):
+            for turn in range(2):
+                yield plan.example("ordinary", f"example {k}, evaluation {turn}", example, quick=turn == 0, training=False)
 
 
 def parameters(plan: Plan) -> Iterator[Case | None]:
@@ -61,7 +64,8 @@ def magnitudes(plan: Plan) -> Iterator[Case | None]:
         for scale in (1e-2, 1e-4, 30.0, 1e3):
             if 10 * scale < form.largest:
                 draw = _scaled(scale)
-                yield plan.example("magnitudes", f"example {k}, values of {scale:g}", example, draw=draw, quick=scale == 30.0)
+                quick = scale == 30.0 or k == 0
+                yield plan.example("magnitudes", f"example {k}, values of {scale:g}", example, draw=draw, quick=quick)
         for kappa in (3.0, 10.0, 100.0) if plan.method.acts_on == "activations" else ():
             yield plan.example(
                 "offset rows", f"example {k}, mean of {kappa:g}", example, draw=_shifted(kappa), quick=kappa == 10.0
@@ -89,7 +93,8 @@ def spectra(plan: Plan) -> Iterator[Case | None]:
     for k, example in enumerate(examples(plan)):
         for name, shape_of in SPECTRA.items():
             yield plan.example(
-                "spectra", f"example {k}, {name}", example, draw=_spectrum(shape_of, plan), quick=name == "equal"
+                "spectra", f"example {k}, {name}", example, draw=_spectrum(shape_of, plan),
+                quick=name == "equal" or (k == 0 and name == "condition 1e8"),
             )
         yield plan.example("spectra", f"example {k}, equal to the last bit", example, draw=_disjoint(plan), quick=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from . import values
@@ -20,6 +21,8 @@ ROWS = (1, 2, 3, 7, 8, 9, 31, 32, 33, 64, 65, 127, 128, 129, 255, 256, 257, 512,
 MANY = (4097, 8193, 16385, 32769, 65535, 65536, 65537, 70001)
 QUICK_LENGTHS = (33, 64, 129, 257, 1025, 4097)
 QUICK_ROWS = (1, 33, 129, 1025)
+PAST = (17, 65, 257, 1025, 2049, 4097, 8193, 16385, 32769, 65537)
+"""One past a block: the last entry alone is what a loop over whole blocks does not come to."""
 SPREADS: tuple[Spread, ...] = ("even", "first", "last")
 
 
@@ -29,6 +32,14 @@ def lengths(plan: Plan) -> Iterator[Case]:
         rows = 3 if n < 2000 else 2
         spread = SPREADS[k % 3]
         yield plan.rows("lengths", f"rows of {n}", values.ordinary, rows, n, spread=spread, quick=n in QUICK_LENGTHS)
+    for n in PAST if plan.heavy else PAST[:6]:
+        draw, seen = values.last_spike(3 * math.sqrt(n)), set()
+        for spread in SPREADS if n > 10_000 else SPREADS[n % 3 : n % 3 + 1]:
+            shape = shaped(plan.method, 2, n, spread).x
+            if shape not in seen:  # of several axes each is the long one once
+                seen.add(shape)
+                label, quick = f"rows of {n}, the last entry large, {spread}", n == 65537 and spread == "first"
+                yield plan.rows("lengths", label, draw, 2, n, spread=spread, quick=quick)
 
 
 def many_rows(plan: Plan) -> Iterator[Case]:
@@ -36,10 +47,13 @@ def many_rows(plan: Plan) -> Iterator[Case]:
     for k, rows in enumerate((*ROWS, *(MANY if plan.heavy else ()))):
         n = 5 if rows < 4000 else 3
         spread = SPREADS[k % 3]
-        quick = rows in QUICK_ROWS or (plan.heavy and rows == 65537)
-        yield plan.rows("many rows", f"{rows} rows of {n}", values.ordinary, rows, n, spread=spread, quick=quick)
+        yield plan.rows("many rows", f"{rows} rows of {n}", values.ordinary, rows, n, spread=spread, quick=rows in QUICK_ROWS)
+    for spread in ("first", "last") if plan.heavy else ():  # samples, and channels
+        if spread == "first" or shaped(plan.method, 65541, 3, "first").x != shaped(plan.method, 65541, 3, "last").x:
+            label = f"65541 rows of 3, {spread}"
+            yield plan.rows("many rows", label, values.ordinary, 65541, 3, spread=spread, quick=True)
     for rows, n in BOTH if plan.heavy else ():
-        yield plan.rows("many rows", f"{rows} rows of {n}", values.ordinary, rows, n)
+        yield plan.rows("many rows", f"{rows} rows of {n}", values.ordinary, rows, n, quick=rows == 1030)
 
 
 def shapes(plan: Plan) -> Iterator[Case]:
@@ -63,7 +77,7 @@ def shapes(plan: Plan) -> Iterator[Case]:
             for spatial in ((), (3,), (2, 3), (2, 1, 3)):
                 if channels // groups == 1 and spatial == ():
                     continue
-                quick = (channels == 6 and spatial == (2, 3)) or (channels == 12 and spatial == (3,))
+                quick = (channels, spatial) in ((6, (2, 3)), (12, (3,)), (64, (3,)))
                 label = f"{channels} channels in {groups} groups, {len(spatial)} spatial axes"
                 shape_ = Shape((2, channels, *spatial), {"num_groups": groups})
                 yield plan.at("shapes", label, values.ordinary, shape_, quick=quick)
@@ -77,7 +91,7 @@ def _by_pattern(plan: Plan) -> Iterator[Case]:
                 if plan.normalized_ndim not in (None, shape.normalized_ndim):
                     continue
                 label = f"{' x '.join(map(str, shape.x))}"
-                yield plan.at("shapes", label, values.ordinary, shape, quick=rows == 4 and spread == "even")
+                yield plan.at("shapes", label, values.ordinary, shape, quick=spread == "even" and (rows == 4 or spatial == 2))
 
 
 def edges(plan: Plan) -> Iterator[Case]:

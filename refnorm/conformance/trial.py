@@ -16,7 +16,8 @@ from .candidate import Candidate
 from .cases import Case, role_of
 from .conventions import DERIVED
 from .deadline import Hangs, within
-from .memory import LAYOUTS
+from .handed import laid_out, same_bits
+from .memory import laid
 
 PATIENCE = 10.0
 """Seconds for one call; the first may compile and is given six times as much."""
@@ -77,7 +78,7 @@ class Caller:
 
     def forward(self, case: Case) -> Trial:
         trial = Trial(case)
-        given = _laid_out(case)
+        given = laid_out(case)
         binding = self.binding(case)
         function = self.candidate.forward
         if self.candidate.by_name:
@@ -95,13 +96,13 @@ class Caller:
         case, c = trial.case, self.candidate
         if c.backward is None or not trial.ran:
             return trial
-        given = _laid_out(case)
-        dy = LAYOUTS[case.layout](case.dy if dy is None else dy)
+        given = laid_out(case)
+        dy = laid(case.layout, "dy", case.dy if dy is None else dy)
         function = c.backward
         watched = {**given, "dy": dy}
         leading: tuple[Any, ...] = (dy,)
         if c.prologue is not None:
-            watched["dh"] = fused.upstream(dy)
+            watched["dh"] = laid(case.layout, "dy", fused.upstream(dy))
             leading = (dy, watched["dh"])
         leading = (*leading, trial.saved) if c.saves else leading
         if c.by_name:  # an adapter saved its arguments
@@ -134,7 +135,7 @@ class Caller:
             trial.faults.append(Fault("raises", stage, f"{type(error).__name__}: {_one_line(error)}", error))
         trial.seconds += time.perf_counter() - start
         for name, a in before.items():
-            if name not in self.candidate.mutates and not _same_bits(a, given[name]):
+            if name not in self.candidate.mutates and not same_bits(a, given[name]):
                 trial.faults.append(Fault("writes", stage, f"{stage} writes to its argument {name}"))
         return returned
 
@@ -228,23 +229,6 @@ def _take(trial: Trial, stage: str, name: str, value: Any, shape: tuple[int, ...
 
 def _fault(trial: Trial, kind: str, stage: str, message: str) -> None:
     trial.faults.append(Fault(kind, stage, message))
-
-
-def _laid_out(case: Case) -> dict[str, Any]:
-    lay = LAYOUTS[case.layout]
-    arguments = dict(case.arguments)
-    if case.prologue is not None:
-        first = case.convention.arrays[0]
-        arguments[first], arguments["residual"] = fused.parts(case.x)
-    given = {k: lay(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
-    return {**case.derived(), **given}
-
-
-def _same_bits(a: np.ndarray, b: Any) -> bool:
-    """Equal in value and in the sign of zeros; NaN equals NaN."""
-    if not isinstance(b, np.ndarray) or a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    return np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
 
 
 def _kind(value: Any) -> str:

@@ -121,7 +121,8 @@ def _only_in_memory(session: Session, outcome: Outcome, run: Check) -> str:
         return ""
     names = dict.fromkeys(f.case.layout for f in strided)
     what = "raises" if strided[0].check.endswith("runs") else f"{strided[0].name or 'the result'} is wrong"
-    return f"{what} where arrays are {', '.join(names)}, right where they are contiguous"
+    where = ", ".join(n if " is " in n else f"arrays are {n}" for n in names)
+    return f"{what} where {where}, right where they are contiguous"
 
 
 def _again(session: Session, run: Check, first: Finding, case: Any) -> Finding | None:

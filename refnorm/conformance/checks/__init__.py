@@ -82,6 +82,11 @@ def _drawn(
     return cases
 
 
+def _several(*draws: Any) -> Any:
+    """The cases of each."""
+    return lambda session: (case for draw in draws for case in draw(session))
+
+
 _BACKWARD, _STATE = "a backward", "running statistics"
 _ALL = [
     _examined("forward.runs", "contract", "answers every case: does not raise, does not hang"),
@@ -125,7 +130,10 @@ _ALL = [
     ),
     _fact("facts.independence", "what shares no statistics does not matter", blocks.independence, _drawn((4, 9), (3, 33))),
     _fact(
-        "facts.confinement", "NaN and infinity stay in their block, and show there", blocks.confinement, _drawn((4, 9), (3, 40))
+        "facts.confinement",
+        "NaN and infinity in x and in dy stay in their block, and show there",
+        blocks.confinement,
+        _several(_drawn((4, 9), (3, 40)), _drawn((4, 9), gamma="zeros")),
     ),
     _fact(
         "facts.permutation",

@@ -19,7 +19,7 @@ def determinism(session: Session, case: Case) -> list[Finding]:
     first = session.call(case)
     for _ in range(2 if ran(first) else 0):
         session.call(other)
-        found += _same(first, session.call(case), "facts.determinism", "results change between runs", kind="twice")
+        found += _same(session, first, session.call(case), "facts.determinism", "results change between runs", kind="twice")
     return found
 
 
@@ -40,26 +40,45 @@ def saved(session: Session, case: Case) -> list[Finding]:
     if not session.has_backward:
         return found
     session.caller.backward(first)
-    found += _same(plain, first, "facts.saved", "the backward changes when another forward runs before it", kind="saved")
+    words = "the backward changes when another forward runs before it"
+    found += _same(session, plain, first, "facts.saved", words, kind="saved")
     again = Trial(case, saved=first.saved)
     session.caller.backward(again)
     once = Trial(case, {k: v for k, v in first.values.items() if k in again.values})
-    found += _same(once, again, "facts.saved", "a second backward differs from the first", kind="saved")
+    found += _same(session, once, again, "facts.saved", "a second backward differs from the first", kind="saved")
     return found
 
 
-def _same(first: Trial | None, again: Trial | None, check: str, words: str, **facts: object) -> list[Finding]:
+def _same(
+    session: Session, first: Trial | None, again: Trial | None, check: str, words: str, **facts: object
+) -> list[Finding]:  # fmt: skip
+    """Equal bits; gradients of parameters, which atomic additions sum in an order of chance, within their tolerance."""
     if first is None or again is None:
         return []
     if again.fault("raises", "hangs"):
         fault = again.fault("raises", "hangs")
         assert fault is not None
         return [Finding(check, first.case, False, f"{words}: {fault.message}", facts=facts)]
-    return [
+    found = [
         same_bits(check, first.case, name, value, again.values[name], words, **facts)
         for name, value in first.values.items()
         if name in again.values and again.values[name].shape == value.shape
     ]
+    summed = tuple("d" + name for name in session.convention.gradients[1:])
+    return [f if f.ok or f.name not in summed else _summed_by_chance(session, f) for f in found]
+
+
+def _summed_by_chance(session: Session, finding: Finding) -> Finding:
+    """A gradient of a parameter that differs between runs: a note where both may be right."""
+    bound = bounds(session, finding.case, gradients=True).get(finding.name)
+    if bound is None or finding.observed is None or finding.expected is None:
+        return finding
+    with np.errstate(invalid="ignore"):
+        near = np.abs(finding.observed - finding.expected) <= bound
+    if not np.all(near | np.isinf(bound)):
+        return finding
+    words = f"{finding.name} is not the same bit for bit in every run, but within its tolerance: it is summed in another order"
+    return Finding(finding.check, finding.case, True, words, finding.name)
 
 
 def labels(session: Session, case: Case) -> np.ndarray:
@@ -107,6 +126,34 @@ def confinement(session: Session, case: Case) -> list[Finding]:
         hidden = bool(np.isfinite(shows).all() if np.isinf(poison) else not np.isnan(shows).all())
         words = f"{poison} in the input does not show in the output of its block" if hidden else ""
         found.append(Finding("facts.confinement", poisoned, not hidden, words, "y", facts=facts))
+    return found + _poisoned_cotangent(session, case, clean, mine, may["d" + name] if "d" + name in may else None)
+
+
+def _poisoned_cotangent(
+    session: Session, case: Case, clean: Trial, mine: np.ndarray, may: np.ndarray | None
+) -> list[Finding]:  # fmt: skip
+    """A NaN or an infinity in one entry of dy: other blocks keep their dx, its own shows it, so do dgamma and dbeta.
+
+    A loss scaler looks for infinities in gradients: what hides them lets a step with garbage through.
+    """
+    first, found = "d" + session.convention.arrays[0], []
+    if may is None or not session.plain:  # a ReLU's derivative of 0 hides what it multiplies; dh follows dy
+        return []
+    for poison in (np.nan, np.inf):
+        dy = case.dy.copy()
+        dy[(-1,) * dy.ndim] = poison
+        poisoned = case.replaced(dy=dy)
+        trial = session.call(poisoned)
+        if not ran(trial) or trial is None or first not in trial.values:
+            continue
+        words, facts = f"{poison} in dy", {"kind": "poisoned", "poison": poison}
+        reaches = f"{words}, in one block, reaches the gradient of another"
+        found += _held("facts.confinement", poisoned, clean, trial, {first: may}, reaches, **facts)
+        for name in (n for n in clean.values if n.startswith("d") and n in trial.values):
+            shows = trial.values[name].astype(np.float64)
+            hidden = bool(np.isfinite(shows[mine] if name == first else shows).all())
+            said = f"{words} does not show in {name}" if hidden else ""
+            found.append(Finding("facts.confinement", poisoned, not hidden, said, name, facts=facts))
     return found
 
 

@@ -20,14 +20,17 @@ def steps(session: Session) -> list[Finding]:
     found: list[Finding] = []
     plan = session.plan(session.main)
     carried: dict[str, np.ndarray] = {}
-    for step in range(4):
-        case = plan.rows("momentum", f"step {step + 1}", values.scaled(1 + step, step), 3, 10, momentum=0.3)
-        case = case.replaced(**carried)
-        trial = session.call(case, backward=False)
-        if not ran(trial) or trial is None or any(n not in trial.values for n in names):
-            return found
-        found += _judged(session, case, trial.values, names, f"after step {step + 1}")
-        carried = {n: trial.values[n] for n in names}
+    for start in ("drawn", "fresh"):
+        carried = {}
+        for step in range(4):
+            label = f"step {step + 1} from {start} statistics"
+            case = plan.rows("momentum", label, values.scaled(1 + step, step), 3, 10, momentum=0.3, running=start)
+            case = case.replaced(**carried)
+            trial = session.call(case, backward=False)
+            if not ran(trial) or trial is None or any(n not in trial.values for n in names):
+                return found
+            found += _judged(session, case, trial.values, names, f"after step {step + 1}")
+            carried = {n: trial.values[n] for n in names}
     if session.offers_option("training"):
         case = plan.rows("momentum", "evaluation after training", values.ordinary, 3, 10, training=False).replaced(**carried)
         trial = session.call(case, backward=False)
