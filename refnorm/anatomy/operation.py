@@ -50,7 +50,7 @@ def on_unit_sphere(operation: Operation, formula: str, words: str) -> Operation:
     """An operation at radius 1 in the place of radius sqrt(M): zhat / sqrt(M), with eps added to sums in the place of means.
 
     Activations are put onto a sphere of radius sqrt(M), weights onto the unit sphere, and nothing else differs
-    (K. Sun et al., arXiv 2006.09104).
+    (J. Sun et al., arXiv 2006.09104).
     """
 
     def scaled(eps: float, z: Any) -> dict[str, float]:

@@ -86,7 +86,7 @@ def tangent_projection(g: Any, w: Any, *, dim: int | None = 0, dialect: str = "t
     Returns y; `.forward` returns (y, cache), `.backward(dy, cache)` (dg, dw).
     Raises ValueError, TypeError naming the argument.
 
-    M. Cho and J. Lee, arXiv 1709.09603, section 3; K. Sun et al., arXiv 2006.09104; derived in operations/sphere.py.
+    M. Cho and J. Lee, arXiv 1709.09603, section 3; J. Sun et al., arXiv 2006.09104; derived in operations/sphere.py.
     """
     part = ROWS.partition(Layout.weights(g, "g", dim))
     return part.merge(sphere.tangent(part.split(g), part.split(w))), None
@@ -105,7 +105,7 @@ def retraction_backward(dy: Any, saved: None, *, w: Any, t: Any, step: float, di
     acts_on="weights",
     formula="y = ||w|| (w - step t) / ||w - step t||",
     cite=Citation(
-        "K. Sun, Y. Cao, H. Liang, W. Huang, Z. Chen, Z. Li",
+        "J. Sun, X. Cao, H. Liang, W. Huang, Z. Chen, Z. Li",
         "New Interpretations of Normalization Methods in Deep Learning",
         "AAAI",
         2020,
@@ -139,7 +139,7 @@ def sphere_retraction(
     Returns y; `.forward` returns (y, cache), `.backward(dy, cache)` (dw, dt).
     Raises ValueError, TypeError naming the argument.
 
-    K. Sun et al., arXiv 2006.09104, section 4; derived in operations/sphere.py.
+    J. Sun et al., arXiv 2006.09104, section 4; derived in operations/sphere.py.
     """
     finite_number("step", step)
     part = ROWS.partition(Layout.weights(w, "w", dim))

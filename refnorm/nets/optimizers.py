@@ -63,7 +63,7 @@ class SGD:
 
 @dataclass(frozen=True)
 class SphereSGD(SGD):
-    """SGD in which weights stay on spheres (M. Cho, J. Lee, arXiv 1709.09603; K. Sun et al., arXiv 2006.09104).
+    """SGD in which weights stay on spheres (M. Cho, J. Lee, arXiv 1709.09603; J. Sun et al., arXiv 2006.09104).
 
     on : the names of those weights; None: every "layer<k>.weight", whose scale a norm behind it removes
     dim : 0: each row (out) on its own sphere, as behind batch norm; None: the whole matrix, as behind layer norm

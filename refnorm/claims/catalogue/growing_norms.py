@@ -1,4 +1,4 @@
-"""Growing norms of weights, and what they do to attacks: K. Sun et al., New Interpretations of Normalization Methods in Deep
+"""Growing norms of weights, and what they do to attacks: J. Sun et al., New Interpretations of Normalization Methods in Deep
 Learning, arXiv 2006.09104.
 """
 
@@ -18,7 +18,7 @@ from refnorm.data.digits import load_digits
 from refnorm.nets import MLP, SGD, Step, train
 
 CITE = Citation(
-    "K. Sun, Y. Cao, H. Liang, W. Huang, Z. Chen, Z. Li",
+    "J. Sun, X. Cao, H. Liang, W. Huang, Z. Chen, Z. Li",
     "New Interpretations of Normalization Methods in Deep Learning",
     "AAAI",
     2020,
