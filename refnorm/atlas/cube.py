@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from refnorm.anatomy.area import Area
 from refnorm.anatomy.method import Method
 
 SHAPES = ((4, 6, 5), (6, 4, 5), (4, 4, 4), (2, 4, 4), (4, 8, 4), (3, 4, 2))
@@ -20,6 +21,11 @@ WORDS = {
     "n": "samples", "c": "channels", "s": "positions", "r": "rows", "f": "features", "o": "outputs", "i": "inputs",
     "g": "batches", "h": "heads", "d": "features a head",
 }  # fmt: skip
+ONE = {
+    "n": "sample", "c": "channel", "s": "position", "r": "row", "f": "feature", "o": "output", "i": "input", "g": "group",
+    "k": "channel of a group", "h": "head", "d": "feature",
+}  # fmt: skip
+MANY = {name: words.replace("channel of", "channels of") if "of" in words else words + "s" for name, words in ONE.items()}
 SIDE, SLANT = 22.0, np.array([11.0, -8.0])
 
 
@@ -75,6 +81,15 @@ class Cube:
         box = f"{left:.1f} {top:.1f} {right - left:.1f} {bottom - top:.1f}"
         size = f'width="{scale * (right - left):.0f}" height="{scale * (bottom - top):.0f}"'
         return f'<svg class="cube" role="img" aria-label="{title}" viewBox="{box}" {size}>{"".join(faces)}</svg>'
+
+
+def spelled(area: Area) -> str:
+    """An area's roles in words: "per group, whitens the channels of a group together, over samples and positions"."""
+    blocks, joint, samples = (role.split() for role in area.pattern.partition("->")[2].split("|"))
+    kernel = {"s": "kernel positions"} if "o" in area.pattern.split() else {}
+    per = "per " + " and ".join(ONE[a] for a in blocks) + ", " if blocks else ""
+    whitens = "whitens " + " and ".join(MANY[a] for a in joint) + " together, " if joint else ""
+    return per + whitens + "over " + " and ".join({**MANY, **kernel}[a] for a in samples)
 
 
 def cubes(method: Method) -> list[Cube]:

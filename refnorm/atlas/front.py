@@ -8,7 +8,7 @@ from typing import Any
 from refnorm.anatomy.facts import TRANSFORMATIONS
 from refnorm.anatomy.method import Method
 
-from .cube import cubes
+from .cube import cubes, spelled
 from .evidence import Evidence
 from .portrait import chip, searchable
 
@@ -53,15 +53,17 @@ def _map(triples: Sequence[Method]) -> list[dict[str, Any]]:
         rows.setdefault((m.acts_on, m.area.words), []).append(m)
     return [
         {
-            "words": words,
+            "words": spelled(members[0].area),
             "acts": f"of {acts_on}",
             "svg": _icon(members),
             "cells": {f: [chip(m) for m in members if family(m) == f] for f in FAMILIES},
         }
-        for (acts_on, words), members in rows.items()
+        for (acts_on, _), members in rows.items()
     ]
 
 
 def _icon(members: Sequence[Method]) -> str:
-    drawn = next((found for m in members if (found := cubes(m))), None)
-    return drawn[0].svg(f"Entries that share statistics: {members[0].area.words}", 0.6) if drawn else ""
+    """Of a method that is asked for one axis, where there is one: of all rows the best known."""
+    known = sorted(members, key=lambda m: "axis" not in m.signature.parameters)
+    drawn = next((found for m in known if (found := cubes(m))), None)
+    return drawn[0].svg(f"Entries that share statistics: {spelled(members[0].area)}", 0.6) if drawn else ""

@@ -12,7 +12,7 @@ from refnorm.anatomy.method import FROM_DIALECT, Dialect, Method
 
 from . import formula, sources, text
 from .accuracy import DRAWS, KAPPAS, plot
-from .cube import Cube, cubes
+from .cube import Cube, cubes, spelled
 from .evidence import Evidence
 from .slider import playground
 
@@ -67,7 +67,7 @@ def page(evidence: Evidence, methods: Sequence[Method]) -> dict[str, Any]:
     return {
         "title": m.name, "description": says(m), "m": m, "says": says(m), "formulas": formula.lines(m.formula),
         "summary": _summary(m), "cubes": drawn, "pattern": m.triple and m.area.pattern,
-        "area_words": m.triple and m.area.words, "play": play and _json(play.data), "layer": _layer(m),
+        "area_words": m.triple and spelled(m.area), "play": play and _json(play.data), "layer": _layer(m),
         "whose": "its weight", "chief": chief, "called": called, "derivation": text.prose(derivation),
         "derivation_short": len(derivation) < 2400, "invariances": evidence.cells,
         "constraints": _constraints(evidence), "proofs": _proofs(evidence), "not_asked": skipped,

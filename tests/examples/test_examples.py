@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -106,8 +107,68 @@ def test_6_one_pass_variance(example, capsys):
     assert "allclose(y, right, atol=1e-5) says True" in printed(module, capsys)
 
 
-@pytest.mark.parametrize("number", [2, 6])
+@pytest.mark.parametrize("number", [2, 6, 8])
 def test_figures_are_drawn(example, capsys, tmp_path, number):
     pytest.importorskip("matplotlib")
     printed(example(number), capsys, "--figure", str(tmp_path / "figure.svg"))
     assert (tmp_path / "figure.svg").read_text().count("<path") > 20
+
+
+def test_7_whitening_and_its_noise(example, capsys):
+    """Strict order at 16 channels, over draws; all but PCA fall like 1 / sqrt(m)."""
+    module = example(7)
+    for seed in range(2):
+        at = {name: module.scatter(name, 64, points=2, seed=seed) for name in module.METHODS}
+        assert at["batch norm"] < at["iterative, T = 5"] < at["ZCA"] < at["Cholesky"] < at["PCA"]
+    falls = {name: module.scatter(name, 64) / module.scatter(name, 1024) for name in ("batch norm", "ZCA", "Cholesky", "PCA")}
+    assert 0.8 < falls.pop("PCA") < 1.25 and all(3.2 < f < 5 for f in falls.values())
+    rows = list(module.by_dimension().values())
+    assert all(a[0] < b[0] for a, b in pairwise(rows))
+    module.SIZES = (32, 64, 128, 256)
+    assert "1 / sqrt(m)" in printed(module, capsys)
+
+
+def test_8_weights_on_a_sphere(example):
+    module = example(8)
+    w, chosen = np.random.default_rng(0).normal(size=16), np.arange(32)
+    g = module.gradient(w, chosen)
+    h = 1e-6
+
+    def loss(w):
+        y = module.X[chosen] @ w
+        return np.mean(((y - y.mean()) / y.std() - module.TARGET[chosen]) ** 2) / 2
+
+    steps = np.array([(loss(w + h * e) - loss(w - h * e)) / (2 * h) for e in np.eye(16)])
+    np.testing.assert_allclose(g, steps, atol=1e-8)
+    assert abs(g @ w) < 1e-14
+    norms, angles, defects = module.descend(500, lr=0.5)
+    assert np.all(np.diff(norms) > 0) and np.max(np.abs(defects)) < 1e-13
+    assert module.rms(angles[:50]) > 3 * module.rms(angles[-50:])
+    for lr, decay in ((0.4, 0.02), (0.2, 0.04)):
+        _, angles, _ = module.descend(6000, lr, decay)
+        assert abs(module.rms(angles[3000:]) / np.sqrt(2 * lr * decay) - 1) < 0.02
+    on_sphere, _, _ = module.descend(200, lr=0.02, sphere=True)
+    assert np.max(np.abs(on_sphere - 1)) < 1e-12
+
+
+def test_9_train_digits(example, capsys):
+    pytest.importorskip("sklearn")
+    module = example(9)
+    for settings in ({"norm": "batch_norm", "optimizer": "sam-on"}, {"norm": "group_norm", "place": "post"}):
+        found = module.run(**settings, steps=120)
+        assert found["accuracy"] > 0.9 and found["loss"] < 0.5 and 0 < found["share"] < 0.1
+    text = printed(module, capsys, "--norm", "rms_norm", "--weight-norm", "weight_norm", "--steps", "20")
+    assert "rms_norm pre" in text and "weight_norm" in text
+    with pytest.raises(SystemExit):
+        module.main(["--norm", "layernorm"])
+    assert "no method is called 'layernorm'" in capsys.readouterr().err
+
+
+def test_10_how_many_constraints(example, capsys):
+    module = example(10)
+    for _, count, _, counted, feasible, least, found in module.whitening_table():
+        assert count == 44 and abs(found - least) < 1e-6 and feasible == (least == 0) and (counted or not feasible)
+    assert all(count == rank for _, _, count, rank, _ in module.ranks())
+    frees = [free for *_, free in module.group_norm_table()]
+    assert frees == sorted(frees, reverse=True)
+    assert "counting allows 21 groups, 15 can be white" in printed(module, capsys)
