@@ -112,9 +112,10 @@ def of(method: Method, **arguments: Any) -> ConstraintSystem:
     if method.triple is None or method.operation.name not in ("standardize", "zca", "pca", "cholesky"):
         raise ValueError(f"{method.name} neither standardizes rows nor whitens blocks, which is what is counted here")
     bound, _ = method.resolve(**arguments)
-    return ConstraintSystem(*method.triple.partition(**bound).blocks, whitens=method.operation.name != "standardize")
+    blocks, coordinates, samples = method.triple.partition(**bound).blocks
+    return ConstraintSystem(blocks, coordinates, samples, whitens=method.operation.name != "standardize")
 
 
-def largest_group_count(d: int) -> tuple[float, float]:
+def largest_group_count(d: float) -> tuple[float, float]:
     """(by counting, feasible) bounds on group whitening's g with d entries a sample: (sqrt(8d+9)-3)/2, and g(g+1) <= d."""
     return (math.sqrt(8 * d + 9) - 3) / 2, (math.sqrt(4 * d + 1) - 1) / 2

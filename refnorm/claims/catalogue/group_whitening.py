@@ -25,7 +25,7 @@ POINTS = (
     *(("GW", (1, d), {"num_groups": g}) for d, g in ((12, 3), (20, 4), (30, 5), (56, 7))),
 )
 """(norm, shape of x, options); d neurons, m samples."""
-NORMS = {"BN": rn.batch_norm, "BW": rn.batch_whitening_zca, "GN": rn.group_norm, "GW": rn.group_whitening_zca}
+NORMS: dict[str, Any] = {"BN": rn.batch_norm, "BW": rn.batch_whitening_zca, "GN": rn.group_norm, "GW": rn.group_whitening_zca}
 INFEASIBLE = ((8, 6), (8, 8), (16, 10))
 SMALLEST = tuple((d, m) for d in (4, 6, 8) for m in range(2, d + 4))
 
@@ -145,11 +145,11 @@ def figure_feasibility(result: Result, figure: Any) -> None:
         left.annotate(f"d = {d}", (2, d - 1), (6, 2), textcoords="offset points", color=colour)
     left.set(xlabel="samples m", ylabel="least |cov - I|²")
     left.set_title("How near to white: found, and d - m + 1\n(bars: from where counting allows it)")
-    d = np.linspace(8, 300, 200)
-    counting, feasible = (np.array([constraint_system.largest_group_count(x)[i] for x in d]) for i in (0, 1))
-    right.fill_between(d, feasible, counting, color=RED, alpha=0.13, lw=0)
-    right.plot(d, counting, color=GREY, lw=1)
-    right.plot(d, feasible, color=GREEN)
+    neurons = np.linspace(8, 300, 200)
+    counting, feasible = np.transpose([constraint_system.largest_group_count(x) for x in neurons])
+    right.fill_between(neurons, feasible, counting, color=RED, alpha=0.13, lw=0)
+    right.plot(neurons, counting, color=GREY, lw=1)
+    right.plot(neurons, feasible, color=GREEN)
     for x, g, miss in result.data["answers"]:
         if g <= 32:
             right.plot(x, g, "x" if np.isnan(miss) else "o", color=RED if np.isnan(miss) else GREEN, ms=4, mew=1.2)

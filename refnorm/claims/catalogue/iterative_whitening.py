@@ -108,9 +108,8 @@ def figure(result: Result, figure: Any) -> None:
     left.set(xlabel="eigenvalue of the covariance", ylabel="p times its root: 1 is right", ylim=(-1.6, 1.6))
     left.set_title("Without the trace: lost from 3 on")
     left.legend(loc="lower left")
-    shades = [(0.23, 0.47, 0.69, a) for a in np.linspace(0.3, 1, 6)]
-    for (T, values), colour in zip(result.data["by trace"].items(), shades, strict=True):
-        right.semilogx(np.logspace(-4, 0, 200), values, color=colour)
+    for (T, values), shade in zip(result.data["by trace"].items(), np.linspace(0.3, 1, 6), strict=True):
+        right.semilogx(np.logspace(-4, 0, 200), values, color=BLUE, alpha=shade)
         at = int(np.searchsorted(values, 0.5))
         right.annotate(f"{T}", (np.logspace(-4, 0, 200)[at], 0.5), (-9, 0), textcoords="offset points", color=BLUE)
     for d in (8, 64, 512):

@@ -63,17 +63,17 @@ def descent(item: tuple[str, int]) -> tuple[np.ndarray, float]:
     rng = np.random.default_rng(seed)
     x, c, w = rng.normal(size=(32, 8)), rng.choice([-1.0, 1.0], 32), rng.normal(size=(1, 8))
     w /= np.linalg.norm(w)
-    slope, lengths, worst = grad(partial(loss, x, c)), [1.0], 0.0
+    slope, lengths, errors = grad(partial(loss, x, c)), [1.0], []
     for _ in range(200):
         g = slope(w)
         if where == "plane":
-            worst = max(worst, abs(growth(w, g, 0.3) - 1))
+            errors.append(abs(growth(w, g, 0.3) - 1))
             w = w - 0.3 * g
         else:
             w = rn.sphere_retraction(w, rn.tangent_projection(g, w), step=0.3)
-            worst = max(worst, abs(np.linalg.norm(w) - 1))
+            errors.append(abs(float(np.linalg.norm(w)) - 1))
         lengths.append(float(np.linalg.norm(w)))
-    return np.array(lengths), float(worst)
+    return np.array(lengths), max(errors)
 
 
 def measure(sweep: Sweep) -> Result:

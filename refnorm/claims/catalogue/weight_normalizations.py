@@ -7,7 +7,6 @@ each towards 1 and never past it: s^2 -> s^2 (3 - s^2)^2 / 4, the map of analysi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,7 +84,7 @@ def figure(result: Result, figure: Any) -> None:
     right.set_title("Spectral norm, 20 matrices 32 x 64")
 
 
-FORMS: dict[str, tuple[Callable, tuple[tuple[int, ...], ...], dict[str, Any]]] = {
+FORMS: dict[str, tuple[Any, tuple[tuple[int, ...], ...], dict[str, Any]]] = {
     "weight norm": (rn.weight_norm, ((4, 6), (4,)), {}),
     "centred weight norm": (rn.centered_weight_norm, ((4, 6), (4,)), {}),
     "weight standardization": (rn.weight_standardization, ((4, 6),), {}),
