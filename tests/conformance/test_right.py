@@ -33,4 +33,3 @@ def test_a_full_check_runs_every_check_that_is_offered() -> None:
     assert set(CHECKS) - run == {"forward.saved", "spectrum.y", "spectrum.gradients"}
     assert report.dialect == "torch"
     assert 0.7 < report.accuracy.growth["float32"] < 1.4
-    assert report.seconds < 60
