@@ -1,7 +1,8 @@
 """Backends by name, loaded when asked for: the one late binding of the house.
 
 A backend is a module with `METHODS`, method name -> (forward, backward), under the contract of anatomy/method.py:
-forward(arguments) -> y, saved [, state];  backward(dy, cache) -> gradients.
+forward(arguments) -> y, saved [, state];  backward(dy, cache) -> gradients.  It may have `adopt`, (value, argument) -> value,
+which makes arrays of other libraries known to the checks (precision.Elsewhere).
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
 
 ROOMS = {"numba": "refnorm.kernels.cpu", "cuda": "refnorm.kernels.cuda"}
 
@@ -42,6 +46,14 @@ def load(backend: str, method: str) -> tuple[Callable, Callable]:
     if method not in found:
         raise NoKernel(f"backend {backend!r} has no kernel for {method}; it has {', '.join(found)}; 'numpy' has all")
     return found[method]
+
+
+def adopted(backend: str, value: Any, argument: str) -> Any:
+    """An argument as a backend reads it: one that computes in another memory takes arrays that are there already."""
+    if isinstance(value, np.ndarray) or value is None or backend not in ROOMS or not _exists(ROOMS[backend]):
+        return value
+    adopt = getattr(importlib.import_module(ROOMS[backend]), "adopt", None)
+    return value if adopt is None else adopt(value, argument)
 
 
 def _exists(room: str) -> bool:

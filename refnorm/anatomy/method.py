@@ -102,13 +102,14 @@ class Method:
         """y, cache; and the new state for a method with a population."""
         arguments, backend = self.resolve(*args, **kwargs)
         y, saved, *state = self._on(backend)[0](arguments)
-        return y, Cache(arguments, saved, np.shape(y)), *state
+        return y, Cache(arguments, saved, tuple(np.shape(y))), *state
 
     def backward(self, dy: Any, cache: Cache, backend: str = "numpy") -> tuple:
         """One gradient per array argument, in order, each in its argument's dtype; None for one that was not given.
 
         And the new state, for a method whose backward keeps one.
         """
+        dy = backends.adopted(backend, dy, "dy")
         dtype_of(dy, "dy")
         if np.shape(dy) != cache.shape:
             raise ValueError(f"dy has shape {np.shape(dy)}; it must have the shape of y, {cache.shape}")
@@ -125,6 +126,7 @@ class Method:
             if value is FROM_DIALECT:
                 arguments[name] = dialect.defaults[name]
         for name in self.arrays:
+            arguments[name] = backends.adopted(backend, arguments[name], name)
             if arguments[name] is not None:
                 dtype_of(arguments[name], name)
         if "eps" in arguments and arguments["eps"] is None and dialect.defaults["eps"] is None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ml_dtypes
@@ -15,6 +16,21 @@ from refnorm.autodiff import Box
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16), BFLOAT16)
 NAMES = {"float64": FLOATS[0], "float32": FLOATS[1], "float16": FLOATS[2], "bfloat16": BFLOAT16}
+
+
+class Elsewhere:
+    """An array in another memory, as its backend sees it: shape and dtype (NumPy's) are all that checks read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
 
 
 def dtype_named(name: str) -> np.dtype:
@@ -28,7 +44,7 @@ def dtype_of(x: Any, argument: str) -> np.dtype:
     """The dtype that a result for x is rounded to.  Raises TypeError where x is no real floating-point array."""
     if isinstance(x, Box):
         return x.value.dtype
-    if not isinstance(x, np.ndarray | np.generic):
+    if not isinstance(x, np.ndarray | np.generic | Elsewhere):
         raise TypeError(f"{argument} is a {type(x).__name__}; it must be a NumPy array of {', '.join(NAMES)}")
     if x.dtype not in FLOATS:
         raise TypeError(f"{argument} has dtype {x.dtype}; it must be one of {', '.join(NAMES)}")

@@ -1,0 +1,236 @@
+"""The contract: from a method's arguments to kernels, and from their numbers to what the method returns.
+
+forward(arguments) -> y, saved [, state] and backward(dy, cache) -> gradients, as anatomy/backends.py asks.  What a call may be
+and how it is refused is the reference's own business (Norm.call); operations are the CPU kernels' (kernels/cpu/contract.py),
+and so are the forms in which arrays are read (kernels/cpu/form.py).  `saved` has the reference's names, shapes and float64, in
+NumPy for NumPy's arrays and in the caller's library for its own.
+
+Entries are computed in float32, in float64 where x is float64; dx has the type of x, gradients of parameters those of the
+parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from refnorm.anatomy.backends import NoKernel
+from refnorm.anatomy.method import NORMS, Cache, Method
+from refnorm.anatomy.norm import Call, Norm, running_statistics
+from refnorm.anatomy.precision import narrow
+from refnorm.kernels.cpu.contract import Recipe, _recipe, has_kernels
+from refnorm.kernels.cpu.form import Form, form_of
+
+from . import statistics_of
+from .arrays import Host, Library, Span, adopt, c_strides, on_device
+from .device import ready
+from .gather import gathered
+
+
+class Parameter(NamedTuple):
+    """gamma, beta or g: where it is, in the order in which a kernel reads it."""
+
+    given: bool
+    span: Span                                    # x, which is not read, where it is not given
+    order: tuple[int, ...]                        # of its axes, in the kernel
+    shape: tuple[int, ...]                        # the caller's
+    dtype: Any
+
+    def gradient(self, flat: Span) -> Span:
+        """A gradient in the kernel's order as the caller sees it."""
+        inner = flat.seen(tuple(self.shape[a] for a in self.order))
+        back = tuple(int(a) for a in np.argsort(self.order))
+        return flat.seen(self.shape) if back == tuple(range(len(back))) else gathered(inner, back)
+
+
+class Work(NamedTuple):
+    """One call in the kernels' terms."""
+
+    call: Call
+    form: Form
+    recipe: Recipe
+    eps: float
+    training: bool
+    library: Library
+    x: Span                                       # in the order of `form`, contiguous
+    gamma: Parameter
+    beta: Parameter
+    offset: float                                 # scale is factor (offset + gamma)
+    factor: float
+
+    @property
+    def statistics(self) -> int:
+        """How many statistics there are of each kind."""
+        b, d, _ = self.call.part.blocks
+        return b * d
+
+    def read(self, a: Span) -> Span:
+        """Another array of x's shape in the order of `form`, contiguous: where it is, if it lies so."""
+        return in_order(a.seen(self.layout_shape) if self.call.layout.of is not None else a, self.form.order)
+
+    @property
+    def layout_shape(self) -> tuple[int, ...]:
+        return self.call.layout.shape
+
+    def write(self, flat: Span, shape: tuple[int, ...]) -> Span:
+        """An array in the order of `form` as the caller sees it; a view."""
+        if self.call.layout.of is not None:
+            return flat.seen(shape)
+        strides = dict(zip(self.form.order, c_strides(self.form.lengths), strict=True))
+        return flat.seen(shape, tuple(strides[a] for a in range(len(shape))))
+
+    def empty(self, shape: tuple[int, ...], dtype: Any = np.float64) -> Span:
+        return self.library.empty(shape, np.dtype(dtype))
+
+
+def in_order(a: Span, order: tuple[int, ...]) -> Span:
+    shape, strides = tuple(a.shape[i] for i in order), tuple(a.strides[i] for i in order)
+    dense = all(n == 1 or s == c for n, s, c in zip(shape, strides, c_strides(shape), strict=True))
+    return a.seen(shape) if dense or not a.size else gathered(a, order)
+
+
+def work(method: Method, arguments: Mapping[str, Any], x: Any) -> Work:
+    """A call, checked by the reference, and laid out.  Raises ValueError for what there is no kernel for."""
+    triple = method.triple
+    # Of x the reference's checks read shape and dtype alone: a zero-strided stand-in, whose reshapes cost nothing.
+    zero = np.zeros((), x.dtype)
+    call = triple.call(**{**arguments, triple.x: np.broadcast_to(zero, x.shape)})
+    if call.weighted:
+        raise NoKernel(_absent(method, "weighted or masked statistics"))
+    if call.layout.missing:
+        raise NoKernel(_absent(method, f"a shape of {x.shape} that is padded to {call.layout.shape}"))
+    ready()
+    library = x.library if isinstance(x, Span) else Host()
+    span = on_device(x, library, triple.x)
+    if call.layout.of is not None:
+        span = (span if span.contiguous else gathered(span, tuple(range(len(span.shape))))).seen(call.layout.shape)
+    given = dict(zip(triple.recovery.parameters, call.parameters, strict=True))
+    lengths = call.layout.axes_of(triple.recovery.name) if given and any(v is not None for v in given.values()) else ()
+    run = tuple(n if a in lengths else 1 for a, n in enumerate(call.layout.shape))
+    # Strides as they are and nothing behind them: form_of reads no entry.
+    form = form_of(as_strided(zero, span.shape, tuple(s * zero.itemsize for s in span.strides)), call.part, run)
+    if form is None:
+        raise NoKernel(_absent(method, f"{triple.x} of shape {x.shape}, parameters along {run}, in this order of memory"))
+    span = in_order(span, form.order)
+    recipe, eps = _recipe(triple, call)
+    offset, factor = _scale(triple, call, recipe)
+    first, second = (*given, None, None)[:2]
+    make = partial(_parameter, library, form, lengths, span)
+    gamma = make(given.get(first), first) if first != "beta" else make(None, None)
+    beta = make(given.get("beta"), second)
+    training = arguments.get("training", True)
+    return Work(call, form, recipe, eps, training, library, span, gamma, beta, offset if gamma.given else 0.0, factor)
+
+
+def _absent(method: Method, what: str) -> str:
+    return f"backend 'cuda' has no kernel for {method.name} with {what}; backend='numpy' has it"
+
+
+def _scale(triple: Norm, call: Call, recipe: Recipe) -> tuple[float, float]:
+    """offset, factor: an entry's scale is factor (offset + gamma), factor alone where gamma is not given."""
+    root = math.sqrt(call.part.blocks[2]) if recipe.on_unit_sphere else 1.0
+    ones, absent = np.ones((1,) * len(call.layout.shape)), (None,) * len(triple.recovery.parameters)
+    recover: Callable[..., Any] = triple.recovery.forward
+    unit = recover(ones, *absent, layout=call.layout, **call.recovery_options)
+    return float(call.recovery_options.get("offset", 0.0)), unit.item() / root
+
+
+def _parameter(library: Library, form: Form, lengths: tuple[int, ...], x: Span, value: Any, name: Any) -> Parameter:
+    if value is None:
+        return Parameter(False, x, (), (), None)
+    span = on_device(value, library, name)
+    order = tuple(lengths.index(a) for a in form.order if a in lengths)
+    return Parameter(True, in_order(span, order), order, tuple(value.shape), np.dtype(value.dtype))
+
+
+def forward(method: Method, arguments: Mapping[str, Any]) -> tuple:
+    """y, saved; and the new state where there is a population."""
+    triple = method.triple
+    x = arguments[triple.x]
+    w = work(method, arguments, x)
+    statistics, saved = w.empty((3, max(w.statistics, 1))), None
+    state = arguments.get("state")
+    host = isinstance(w.library, Host)
+    if not w.training and host:
+        saved = triple.operation.from_population(**running_statistics(state, w.call), **w.call.options)
+        statistics = _given(w, saved)
+    elif not w.training:
+        saved = statistics_of.running(w, state, statistics)
+    y = w.empty(w.form.shape, x.dtype)
+    if x.size:
+        from . import families
+
+        families.forward(w, statistics, y)
+    if saved is None:
+        saved = w.recipe.saved(*_kept(w, statistics))
+    out = w.write(y, x.shape).given_back()
+    if triple.state is None:
+        return out, saved
+    new = triple._updated(saved, w.call, arguments) if host else statistics_of.updated(w, triple, arguments, statistics)
+    return out, saved, new
+
+
+def backward(method: Method, dy: Any, cache: Cache) -> tuple:
+    """One gradient per array, in the arrays' dtypes; None for one that was not given."""
+    triple = method.triple
+    x = adopt(cache.arguments[triple.x], triple.x)
+    arguments = {**cache.arguments, triple.x: x}
+    if np.dtype(dy.dtype) != np.dtype(x.dtype):
+        if not isinstance(dy, np.ndarray) or not isinstance(x, np.ndarray):
+            raise TypeError(f"dy has dtype {dy.dtype}; on the device it must have {triple.x}'s, {x.dtype}")
+        wider = np.result_type(x, dy)
+        arguments[triple.x], dy = x.astype(wider, copy=False), dy.astype(wider, copy=False)
+    w = work(method, arguments, arguments[triple.x])
+    given = w.read(on_device(dy, w.library, "dy"))
+    dx = w.empty(w.form.shape, arguments[triple.x].dtype)
+    made = [w.empty((max(1, math.prod(p.shape)),), p.dtype) if p.given else None for p in (w.gamma, w.beta)]
+    if x.size:
+        from . import families
+
+        families.backward(w, given, _given(w, cache.saved), dx, *made)
+    else:
+        for span in made:
+            _zero(w, span)
+    out = w.write(dx, tuple(x.shape)).given_back()
+    gradients = [p.gradient(s).given_back() if s is not None else None for p, s in zip((w.gamma, w.beta), made, strict=True)]
+    answer = narrow(out, x.dtype) if isinstance(out, np.ndarray) else out
+    return answer, *(gradients[name == "beta"] for name in triple.recovery.parameters)
+
+
+def _zero(w: Work, span: Span | None) -> None:
+    if span is not None:
+        span.flat().copy_to_device(np.zeros(span.size, span.flat().dtype), stream=w.library.stream())
+
+
+def _kept(w: Work, statistics: Span) -> list[Any]:
+    """mean, var, rstd as the reference has them, (B, D, 1)."""
+    b, d, _ = w.call.part.blocks
+    if isinstance(w.library, Host):
+        host = statistics.given_back() if w.statistics else np.empty((3, 0))
+        return [w.form.to_reference(s, (b, d, 1)) for s in host]
+    rows = [statistics.seen(w.form.blocks, offset=k * w.statistics) for k in range(3)]
+    return [in_order(s, w.form.reference).seen((b, d, 1)).given_back() for s in rows]
+
+
+def _given(w: Work, saved: Any) -> Span:
+    """Statistics (3, B) in memory order from what a forward, on any backend, has saved."""
+    kept = [getattr(saved, "mean", None), getattr(saved, "var", getattr(saved, "square", None)), getattr(saved, "rstd", None)]
+    shape = (*w.call.part.blocks[:2], 1)
+    if all(k is None or isinstance(k, np.ndarray) for k in kept):
+        neutral = (0.0, 0.0, 1.0)
+        rows = [np.broadcast_to(v if k is None else k, shape) for k, v in zip(kept, neutral, strict=True)]
+        return on_device(np.stack([w.form.from_reference(r) for r in rows]), w.library, "saved")
+    return statistics_of.stacked(w, [adopt(k, "saved") for k in kept])
+
+
+def methods() -> dict[str, tuple[Callable, Callable]]:
+    """Every declared method that is an operation and a recovery with kernels."""
+    return {name: (partial(forward, m), partial(backward, m)) for name, m in NORMS.items() if has_kernels(m)}
+
+
+__all__ = ["Parameter", "Work", "methods", "work"]

@@ -1,0 +1,44 @@
+"""The device: is there one, and what is missing; and how a kernel is started on it."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from typing import Any
+
+PACKAGE = "pip install 'refnorm[cuda]' (numba-cuda and CUDA 13's toolkit)"
+
+
+def ready() -> None:
+    """Raise RuntimeError that says in one line what is missing and how to get it."""
+    missing = unavailable()
+    if missing:
+        raise RuntimeError(f"backend 'cuda' cannot run here: {missing}; backend='numba' runs on the CPU")
+
+
+def unavailable() -> str:
+    """What is missing, in words; nothing where kernels can run."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        return f"the package numba-cuda is not installed: {PACKAGE}"
+    try:
+        from numba import cuda
+        from numba.core import config
+    except ImportError as error:
+        return f"numba-cuda does not load ({error}): {PACKAGE}"
+    if config.ENABLE_CUDASIM and not hasattr(cuda, "SHUFFLES"):  # type: ignore[attr-defined]
+        return "NUMBA_ENABLE_CUDASIM is set, and Numba's simulator has no warp shuffles; unset it"
+    if not cuda.is_available():
+        reason = getattr(cuda, "cuda_error", lambda: None)()
+        return f"no usable NVIDIA GPU was found ({reason or 'is the driver, 580 or later, installed? nvidia-smi shows it'})"
+    return ""
+
+
+def launch(kernel: Any, grid: tuple[int, int], threads: tuple[int, int], library: Any, *arguments: Any) -> None:
+    """Start a kernel on the stream of the caller's library."""
+    if grid[0] * grid[1] == 0:
+        return
+    with warnings.catch_warnings():
+        if grid[0] * grid[1] < 1024:                # Numba warns of few blocks: a small array has no more
+            warnings.simplefilter("ignore")
+        configured = kernel[grid, threads, library.stream()]
+    configured(*arguments)

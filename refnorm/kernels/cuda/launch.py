@@ -1,0 +1,180 @@
+"""How kernels are launched: grids, teams, parts and alignment, as plain functions of shapes.  No CUDA is needed to read or
+test them.
+
+What a row's or a block's own result depends on follows from its own length and type alone, never from how many there are:
+batch invariance.  What is summed over rows follows from the shape alone, never from the device: the same bits everywhere.
+The limits are sized for a chip of 132 multiprocessors of 2048 threads and 65,536 registers; they are right on any.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+WARP = 32
+BYTES = 16
+"""The widest access of one thread."""
+
+
+class Limits(NamedTuple):
+    forward: tuple[tuple[int, int], ...] = ((512, 32), (1024, 16))          # threads of a row, with at most so many entries
+    accumulate: tuple[tuple[int, int], ...] = ((256, 16), (512, 8))         # the same backward, with sums for the parameters
+    backward: tuple[tuple[int, int], ...] = ((512, 16),)                    # and without
+    entries_of_16_bits: int = 16                  # of a row, a thread: more are not kept in registers
+    block: int = 128                              # threads of a block that several teams share
+    block_of_parts: int = 256                     # threads that read one part of a long piece
+    part: int = 16384                             # entries of a part
+    fused: int = 65536                            # entries of a block that one team reads twice, the second time from a cache
+    resident: int = 132 * 640                     # threads of a persistent grid
+    strips: int = 1024                            # of columns, in all
+
+
+LIMITS = Limits()
+
+
+class Team(NamedTuple):
+    """Threads that share a row, each with `vectors` vectors of it; `teams` of them in a block of at most `bound` threads."""
+
+    threads: int
+    vectors: int
+    teams: int
+    bound: int
+
+
+class Grid(NamedTuple):
+    blocks: tuple[int, int]
+    threads: tuple[int, int]
+
+
+def width_of(itemsize: int) -> int:
+    """Entries in one access."""
+    return BYTES // itemsize
+
+
+def ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def row_team(n: int, width: int, kind: str, limits: Limits = LIMITS) -> Team | None:
+    """The team for rows of n entries in a kernel of the kind forward, accumulate or backward, as Limits names them; None where
+    no block has the registers.
+
+    Of all that fit, one with few idle lanes, and a thread with about 16 entries forward, 8 backward: fewer, and a row's square
+    root costs more than its entries; more, and too few threads are resident to keep memory busy.
+    """
+    vectors, aim = ceil(n, width), 16 if kind == "forward" else 8
+    best, least = None, float("inf")
+    for bound, most in getattr(limits, kind):
+        most = min(most, limits.entries_of_16_bits) if width == BYTES // 2 else most
+        for threads in (1, 2, 4, 8, 16, *range(WARP, bound + 1, WARP)):
+            each = ceil(vectors, threads)
+            entries = each * width
+            if entries > most:
+                continue
+            idle = threads * entries / max(n, 1)
+            cost = idle * (1 + 0.1 * max(entries / aim, aim / entries))
+            if cost < least:
+                teams = limits.block // threads if threads <= WARP else 1
+                best, least = Team(threads, each, teams, bound_of(threads * teams)), cost
+    return best
+
+
+def bound_of(threads: int) -> int:
+    """The most threads that a kernel is compiled for, which decides how many registers a thread may have."""
+    return max(128, 1 << (threads - 1).bit_length())
+
+
+def row_grid(rows: int, team: Team) -> Grid:
+    """A team a row."""
+    return Grid((ceil(rows, team.teams), 1), (team.threads, team.teams))
+
+
+def persistent_teams(rows: int, period: int, team: Team, limits: Limits = LIMITS) -> int:
+    """How many teams walk through the rows: a multiple of `period`, no more than rows ask for, about as many as are
+    resident."""
+    most = max(1, limits.resident // team.threads)
+    return min(ceil(most, period) * period, rows)
+
+
+def long_teams(rows: int, period: int) -> int:
+    """How many teams share the rows where only the parameters' sums are wanted: a multiple of `period`."""
+    return min(rows, ceil(64, period) * period)
+
+
+def block_threads(entries: int, width: int, limits: Limits = LIMITS) -> int:
+    """Threads of a team that reads `entries` one after the other: a warp, or more of them for more than 8 vectors a thread."""
+    warps = min(limits.block_of_parts // WARP, max(1, ceil(entries, width * 8 * WARP)))
+    return WARP * (1 << (warps - 1).bit_length())
+
+
+def teams_of(threads: int, limits: Limits = LIMITS) -> int:
+    """How many teams of `threads` threads share a block."""
+    return max(1, limits.block // WARP) if threads == WARP else 1
+
+
+class Planes(NamedTuple):
+    """How blocks of `pieces` pieces of n entries are read."""
+
+    fused: bool                                   # one team a block; otherwise parts
+    by_warp: bool                                 # fused: each warp of the team takes pieces of its own
+    threads: int
+    teams: int
+    length: int                                   # of a part
+    chunks: int                                   # parts of a piece
+
+
+def planes(pieces: int, n: int, width: int, limits: Limits = LIMITS) -> Planes:
+    fused = pieces * n <= limits.fused
+    if fused:
+        by_warp = pieces >= 4
+        threads = block_threads(pieces * n, width, limits)
+        if by_warp:
+            threads = min(threads, WARP * (1 << (pieces.bit_length() - 1)))
+        return Planes(True, by_warp, threads, teams_of(threads, limits), n, 1)
+    length = min(limits.part, ceil(n, width) * width)
+    threads = block_threads(length, width, limits)
+    return Planes(False, False, threads, teams_of(threads, limits), length, ceil(n, length))
+
+
+def parts_of(pieces: int, n: int, width: int, limits: Limits = LIMITS) -> Planes:
+    """Pieces in parts, whatever the block: where nothing is summed over it, or it has been."""
+    length = max(width, min(limits.part, ceil(n, width) * width))
+    threads = block_threads(length, width, limits)
+    return Planes(False, False, threads, teams_of(threads, limits), length, ceil(n, length))
+
+
+def team_grid(count: int, threads: int, teams: int) -> Grid:
+    """A team for each of `count`."""
+    return Grid((ceil(count, teams), 1), (threads, teams))
+
+
+class Columns(NamedTuple):
+    lanes: int                                    # vectors of columns side by side in a block
+    deep: int                                     # rows at a time
+    across: int                                   # blocks side by side
+    strips: int                                   # of a block's rows
+
+    def grid(self, blocks: int) -> Grid:
+        return Grid((blocks * self.strips, self.across), (self.lanes, self.deep))
+
+
+def columns(rows: int, columns: int, width: int, limits: Limits = LIMITS) -> Columns:
+    vectors = ceil(columns, width)
+    lanes = min(WARP, 1 << max(0, (vectors - 1).bit_length()))
+    deep, across = limits.block_of_parts // lanes, ceil(vectors, lanes)
+    return Columns(lanes, deep, across, max(1, min(limits.strips // across, ceil(rows, deep * 4))))
+
+
+def gathered(threads_wanted: int, limits: Limits = LIMITS) -> int:
+    """Threads of a block that adds up so many numbers: a power of two of warps, enough for one number each up to a block's
+    size."""
+    warps = max(1, min(limits.block_of_parts, threads_wanted) // WARP)
+    return WARP * (1 << (warps.bit_length() - 1))
+
+
+def is_aligned(address: int) -> bool:
+    return address % BYTES == 0
+
+
+def strips_of_teams(teams: int, most: int) -> int:
+    """Into how many strips the teams' parts are cut where they are added: a power of two, so that any number of them works."""
+    return min(most, 1 << max(0, teams.bit_length() - 1))
