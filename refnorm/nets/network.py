@@ -18,6 +18,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from refnorm.operations.activation_gains import exact
+
 from . import placement
 from .layers import ACTIVATIONS, GAINS, convolve, dense
 
@@ -174,12 +176,18 @@ class Building(Pass):
         self.parameters[f"{name}.weight"] = w
         weight_norm = placement.NORMS[net.weight_norm] if hidden and net.weight_norm is not None else None
         if weight_norm is not None and "g" in weight_norm.arrays:
-            # rows of length gain keep second moments as rows of N(0, gain^2 / fan-in) do; SWS has its gain as an option
-            self.parameters[f"{name}.g"] = np.full(units, 1.0 if "gain" in net.weight_norm_options else gain)
+            self.parameters[f"{name}.g"] = np.full(units, self.row_gain(gain))
         followed = net.norm is not None and net.place == "pre" and not net.residual     # beta takes the bias's place
         if (not followed if net.bias is None else net.bias) or not hidden:
             self.parameters[f"{name}.bias"] = np.zeros(units)
         return np.zeros((2, units, *np.shape(x)[2:]))
+
+    def row_gain(self, gain: float) -> float:
+        """The initial length of a normalized row: it keeps second moments as rows of N(0, gain^2 / fan-in) do, or, where the
+        rows are centred and so do not see the mean of what comes in, variances."""
+        if "gain" in self.network.weight_norm_options:
+            return 1.0
+        return exact(self.network.activation) if self.network.weight_norm in placement.CENTRED else gain
 
     def normalize(self, name: str, x: Any) -> Any:
         net = self.network

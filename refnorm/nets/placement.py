@@ -23,6 +23,9 @@ INITIAL = {"gamma": 1.0, "beta": 0.0, "g": 1.0, "v": 1.0, "tau": 0.0, "alpha": 0
 OWN_ACTIVATION = ("evo_norm_b0", "evo_norm_s0", "filter_response_norm")
 """Norms that end in a nonlinearity of their own (FRN's is TLU), so that no activation follows them."""
 
+CENTRED = ("centered_weight_norm", "scaled_weight_standardization")
+"""Norms of weights whose rows have mean 0 and a gain g."""
+
 SAMPLES = (3, 5)
 """Two sizes of a batch: an array of a norm whose shape differs between them belongs to the batch and is no parameter."""
 

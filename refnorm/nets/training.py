@@ -50,7 +50,8 @@ class Trained:
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """In evaluation: populations in the place of batch statistics."""
-        return self.network.apply(self.parameters, x, self.state, training=False)[0]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):      # parameters of a run that diverged
+            return self.network.apply(self.parameters, x, self.state, training=False)[0]
 
     def accuracy(self, x: np.ndarray, labels: np.ndarray) -> float:
         return accuracy(self.outputs(x), labels)

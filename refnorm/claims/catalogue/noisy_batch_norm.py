@@ -30,7 +30,7 @@ FEW = SEEDS[:3]
 
 @dataclass(frozen=True)
 class NoisyMLP(MLP):
-    """After each norm a <- s a + b: mu ~ U(-.5, .5), sd ~ U(1, 1.25) per unit and step; b ~ U(mu +- .1), s ~ N(sd, .1) per sample.
+    """After each norm a <- s a + b: mu ~ U(-.5, .5), sd ~ U(1, 1.25) per unit and step, b ~ U(mu +- .1), s ~ N(sd, .1) a sample.
 
     The number of the pass is kept in the state, so that a pass stays a function of its arguments.
     """
