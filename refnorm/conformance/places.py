@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .cases import Case
+from .conventions import method_named
 from .expected import Expectation
 from .findings import Finding, Outcome
 
@@ -60,6 +61,10 @@ def _overflow(session: Session, known: list[Finding]) -> str:
     return f"the forward: {what}: what comes out is 0, infinite or NaN from |x| = {least:.2g} on, and is right up to {most:.2g}"
 
 
+def _has_channels(case: Case) -> bool:
+    return "channel_axis" in method_named(case.norm).signature.parameters
+
+
 FEATURES: tuple[tuple[str, Callable[[Case], bool]], ...] = (
     ("where gamma is None", lambda c: "gamma" in c.arguments and c.arguments["gamma"] is None),
     ("where beta is None", lambda c: "beta" in c.arguments and c.arguments["beta"] is None),
@@ -69,10 +74,9 @@ FEATURES: tuple[tuple[str, Callable[[Case], bool]], ...] = (
     ("where a mask is given", lambda c: "mask" in c.arguments),
     ("in evaluation", lambda c: not c.training),
     ("in training", lambda c: c.training),
-    ("where num_groups is 1", lambda c: c.arguments.get("num_groups") == 1),
     ("where there are several groups", lambda c: (c.arguments.get("num_groups") or 1) > 1),
-    ("where there are spatial axes", lambda c: c.x.ndim > 2 and c.norm not in ("layer_norm", "rms_norm")),
-    ("where there are no spatial axes", lambda c: c.x.ndim == 2 and c.norm not in ("layer_norm", "rms_norm")),
+    ("where there are spatial axes", lambda c: c.x.ndim > 2 and _has_channels(c)),
+    ("where there are no spatial axes", lambda c: c.x.ndim == 2 and _has_channels(c)),
     ("where arrays do not lie contiguously", lambda c: c.layout != "contiguous"),
 )
 
@@ -97,6 +101,11 @@ def condition(session: Session, findings: Sequence[Finding], sentence: str) -> s
     wrong = [f for f in every if not f.ok and f.name in names] or list(findings)
     if not right:
         return ""
+    for option, value in wrong[0].case.arguments.items():
+        if isinstance(value, int | float | None) and option not in ("eps", "training", *wrong[0].case.convention.arrays):
+            mine = {repr(f.case.arguments.get(option)) for f in wrong}
+            if mine == {repr(value)} and repr(value) not in {repr(f.case.arguments.get(option)) for f in right}:
+                return f"where {option} is {value}" if f"{option} is" not in sentence else ""
     for words, has in FEATURES:
         if words.endswith("is given") and words.split()[1] in sentence:
             continue

@@ -1,8 +1,12 @@
-"""Bounds for maps without derived ones: the exact map is probed with noise on its inputs (`tolerance.probe`)."""
+"""Bounds for maps without derived ones: the exact map is probed with noise on its inputs (`tolerance.probe`).
+
+The gradient's map has one input more, what the forward saved: a norm, a singular value.  It is rounded as well, so that the
+gradient of a row of one entry, which is the difference of two equal terms, is allowed what each of them is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +34,13 @@ class Probed:
 
     def _outputs(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """y, the state's arrays, then one gradient an array."""
-        *given, dy = arrays
+        *given, dy, rounding = arrays
         e, count = self.e, len(self.names)
         rounded = {n: float(v[0]) for n, v in zip(self.options, given[count:], strict=True)}
         arguments = {**e.arguments, **dict(zip(self.names, given[:count], strict=True)), **rounded}
         y, saved, *state = e.method.compute(**arguments)
         kept = [np.asarray(v, float) for v in self._state(state)]
-        gradients = e.method.derive(dy, saved, **arguments)[: len(e.method.arrays)]
+        gradients = e.method.derive(dy, _rounded(saved, iter(rounding)), **arguments)[: len(e.method.arrays)]
         return (np.asarray(y), *kept, *(np.asarray(g) for g in gradients if g is not None))
 
     def _state(self, state: list[Any]) -> list[Any]:
@@ -51,8 +55,10 @@ class Probed:
         """Values and bounds of every output, in order."""
         inputs = [np.asarray(self.e.arguments[n], float) for n in self.names]
         inputs += [np.array([self.e.arguments[n]]) for n in self.options] + [self.e.case.dy.astype(float)]
+        n = max((max(a.shape) for a in inputs if a.ndim), default=1)
+        inputs.append(np.ones(_count(self.e.computed[1])))
         with np.errstate(all="ignore"):
-            return self._outputs(*inputs), tolerance.probe(self._outputs, inputs, self.e.case.arithmetic.u)
+            return self._outputs(*inputs), tolerance.probe(self._outputs, inputs, self.e.case.arithmetic.u, n=n)
 
     def _expected(self, value: np.ndarray, bound: np.ndarray, role: str) -> Expected:
         """The bound after storage; the unit is the result's own root mean square."""
@@ -79,3 +85,21 @@ class Probed:
             "d" + name: self._expected(value, bound, "dx" if name == first else "grads")
             for (name, value), bound in zip(values.items(), bounds, strict=True)
         }
+
+
+def _count(saved: Any) -> int:
+    """How many numbers of what was saved are rounded: those in arrays of floats, in tuples at any depth."""
+    if isinstance(saved, tuple):
+        return sum(map(_count, saved))
+    return np.size(saved) if isinstance(saved, np.ndarray | float) and np.asarray(saved).dtype.kind == "f" else 0
+
+
+def _rounded(saved: Any, factors: Iterator[float]) -> Any:
+    """The same, each number times its factor."""
+    if isinstance(saved, tuple):
+        parts = [_rounded(part, factors) for part in saved]
+        return type(saved)(*parts) if hasattr(saved, "_fields") else tuple(parts)
+    if not _count(saved):
+        return saved
+    found = np.asarray(saved) * np.array([next(factors) for _ in range(np.size(saved))]).reshape(np.shape(saved))
+    return found if isinstance(saved, np.ndarray) else float(found)

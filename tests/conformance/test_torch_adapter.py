@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refnorm.conformance import Candidate, check
-from refnorm.conformance.presets import run_preset
+from refnorm.conformance.presets import candidates, run_preset
 from refnorm.conformance.session import Session
 
 
@@ -217,3 +217,23 @@ def test_llama_asked_for_another_order_is_named(llama) -> None:
     spoken = Session(given, "rms_norm", "flax", quick=True).spoken
     words = "xhat is rounded to storage before the product with gamma, Llama's order, not so in flax"
     assert spoken.dialect == "llama" and spoken.mismatches[0] == words and "llama" in spoken.mismatches[-1]
+
+
+def test_the_preset_has_weights_and_vectors(torch) -> None:
+    norms = ("weight_norm", "spectral_norm", "lp_norm", "local_response_norm")
+    listed = [entry for entry in candidates("torch") if entry[0] in norms]
+    assert len(listed) == 6
+    for norm, dialect, given in listed:
+        report = check(given, norm, dialect, quick=True, dtypes=("float32",))
+        assert report.passed and report.dialect == dialect, str(report)
+
+
+def test_weight_norm_of_a_middle_axis_multiplies_in_16_bits(torch) -> None:
+    """g / |v| is rounded to float16 there, and the product again: 1.5 roundings of y, where the outer axes keep to one half."""
+    generator = torch.Generator().manual_seed(0)
+    v, g = (torch.randn(shape, generator=generator).half() for shape in ((2, 300, 2), (300,)))
+    exact = g.double()[:, None] * v.double() / v.double().pow(2).sum((0, 2), keepdim=True).sqrt()
+    y = torch._weight_norm(v, g.reshape(1, -1, 1), 1).double()
+    assert ((y - exact).abs() / exact.abs()).max() > 1.2 * 2.0**-11
+    outer = torch._weight_norm(v.movedim(1, 0).contiguous(), g.reshape(-1, 1, 1), 0).double()
+    assert ((outer.movedim(0, 1) - exact).abs() / exact.abs()).max() < 1.01 * 2.0**-11

@@ -90,6 +90,7 @@ def node(
     values = [
         onnx.helper.make_tensor_value_info(name, kind, [None] * rank if name == inputs[0] and rank is not None else None)
         for name, kind in zip((*inputs, *outputs), kinds, strict=True)
+        if name  # an output that is left out
     ]
     made = onnx.helper.make_node(operator, list(inputs), list(outputs), domain=domain, **attributes)
     graph = onnx.helper.make_graph([made], f"{operator}-{opset}", values[: len(inputs)], values[len(inputs) :])

@@ -21,12 +21,11 @@ import numpy as np
 import torch
 
 from ..candidate import Candidate, origin_of
-from ..conventions import DERIVED, constants, ordered
+from ..conventions import CONVENTIONS, DERIVED, constants, ordered
 from ..signature import ALIASES, read
 
-ARRAYS = ("x", "gamma", "beta", "running_mean", "running_var", "residual", "v", "g", "w", "u")
+ARRAYS = (*dict.fromkeys(name for c in CONVENTIONS.values() for name in c.arrays), "residual")
 STATE = ("running_mean", "running_var")
-OPTIONS = ("eps", "momentum", "training", "num_groups", "offset", "dim", "T", "n_power_iterations", "axes")
 BF16 = np.dtype(ml_dtypes.bfloat16)
 
 
@@ -109,6 +108,12 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
 Call = Callable[[Mapping[str, Any]], Any]
 
 
+def _arrays(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Tensors, and what may be one and is None, in the contract's order; a beta that is a number is an option."""
+    found = [n for n, a in given.items() if isinstance(a, torch.Tensor) or (a is None and n in ARRAYS)]
+    return tuple(sorted(found, key=lambda name: ARRAYS.index(name) if name in ARRAYS else len(ARRAYS)))
+
+
 def _function(target: Callable[..., Any]) -> tuple[Call, inspect.Signature]:
     signature = _signature(target)
     bindings: dict[tuple[str, ...], Any] = {}
@@ -116,8 +121,8 @@ def _function(target: Callable[..., Any]) -> tuple[Call, inspect.Signature]:
     def call(given: Mapping[str, Any]) -> Any:
         key = tuple(given)
         if key not in bindings:
-            arrays = tuple(n for n in ARRAYS if n in given)
-            bindings[key] = read(target, 0, arrays, tuple(o for o in OPTIONS if o in given), None, DERIVED)
+            arrays = _arrays(given)
+            bindings[key] = read(target, 0, arrays, tuple(n for n in given if n not in arrays), None, DERIVED)
         return bindings[key].call(target, (), given)
 
     return call, signature
@@ -135,8 +140,8 @@ def _function_class(target: Any) -> tuple[Call, inspect.Signature]:
     like.__signature__ = signature  # type: ignore[attr-defined]
 
     def call(given: Mapping[str, Any]) -> Any:
-        arrays = tuple(n for n in ARRAYS if n in given)
-        binding = read(like, 0, arrays, tuple(o for o in OPTIONS if o in given), None, DERIVED)
+        arrays = _arrays(given)
+        binding = read(like, 0, arrays, tuple(n for n in given if n not in arrays), None, DERIVED)
         own = {p: n for n, p in binding.keywords.items()}
         names, positional = [], list(binding.positional)
         for p in parameters:

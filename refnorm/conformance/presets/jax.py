@@ -26,9 +26,11 @@ from typing import Any
 import flax
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from ..candidate import Candidate
+from ..cases import Case
 
 DTYPES = ("float32", {"x": "bfloat16", "params": "float32", "out": "bfloat16"})
 TRACED = ("eps", "momentum")
@@ -115,6 +117,40 @@ def instance_norm(x: jax.Array, gamma=None, beta=None, *, eps=1e-6) -> Any:
     return layer.apply({"params": _affine(gamma, beta)}, x)
 
 
+class _Kernel(nn.Module):
+    """A layer that is its weight."""
+
+    shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self) -> Any:
+        return self.param("kernel", nn.initializers.zeros, self.shape)
+
+
+def weight_norm(v: jax.Array, g=None, *, dim: int | None = -1, eps=1e-12) -> Any:
+    """flax.linen.WeightNorm."""
+    layer = nn.WeightNorm(_Kernel(v.shape), epsilon=eps, feature_axes=dim, use_scale=g is not None)
+    scale = {} if g is None else {"layer_instance/kernel/scale": g}
+    return layer.apply({"params": {"layer_instance": {"kernel": v}, **scale}})
+
+
+def spectral_norm(w: jax.Array, u: jax.Array, v: jax.Array, *, n_power_iterations=1, training=True, dim=-1) -> Any:
+    """flax.linen.SpectralNorm: the last axis is the outputs'; v is made from u, and is not kept.
+
+    Its eps stands under the root of each vector's length, where PyTorch's is the least length: it is left at its 1e-12.
+    """
+    moved = jnp.moveaxis(w, dim, -1)
+    layer = nn.SpectralNorm(_Kernel(moved.shape), n_steps=n_power_iterations)
+    kept = {"layer_instance/kernel/u": u[None], "layer_instance/kernel/sigma": jnp.ones((), u.dtype)}
+    variables = {"params": {"layer_instance": {"kernel": moved}}, "batch_stats": kept}
+    y, updated = layer.apply(variables, update_stats=training, mutable=["batch_stats"])
+    return jnp.moveaxis(y, -1, dim), updated["batch_stats"]["layer_instance/kernel/u"][0], None
+
+
+def _trains(case: Case) -> Any:
+    return (case.training and case.arguments["n_power_iterations"] > 0) or "in evaluation it iterates as well"
+
+
 def _affine(gamma: Any, beta: Any) -> dict[str, jax.Array]:
     return {name: value for name, value in (("scale", gamma), ("bias", beta)) if value is not None}
 
@@ -135,3 +171,7 @@ def candidates() -> Iterator[tuple[str, str, Candidate]]:
     ):  # fmt: skip
         placed = {} if norm in ("layer_norm", "rms_norm") else {"channel_axis": -1}
         yield norm, dialect, Candidate.from_jax(function, traced=TRACED, dtypes=DTYPES, name=name, **placed)
+    weights: dict[str, Any] = {"dtypes": DTYPES[:1]}
+    yield "weight_norm", "flax", Candidate.from_jax(weight_norm, name=f"{linen}.WeightNorm", **weights)
+    named = f"{linen}.SpectralNorm"
+    yield "spectral_norm", "hook", Candidate.from_jax(spectral_norm, name=named, supports=_trains, **weights)

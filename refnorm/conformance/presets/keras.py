@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..candidate import Candidate, Unusable
+from ..cases import Case
 
 BACKENDS = ("jax", "torch")
 if "keras" not in sys.modules and os.environ.get("KERAS_BACKEND") not in BACKENDS:
@@ -84,6 +85,29 @@ def instance_norm(x, gamma=None, beta=None, *, eps=1e-3) -> Any:
     return group_norm(x, gamma, beta, num_groups=-1, eps=eps)
 
 
+def lp_norm(x, *, p: int = 2, axis: int = -1) -> Any:
+    """keras.layers.UnitNormalization."""
+    return keras.layers.UnitNormalization(axis=axis, dtype=_policy(x))(x)
+
+
+def spectral_norm(w, u, v, *, n_power_iterations=1, training=True, dim=-1) -> tuple[Any, ...]:
+    """keras.layers.SpectralNormalization around a Dense layer that is given the identity; v is made from u, and is not kept."""
+    moved = keras.ops.moveaxis(w, dim, -1)
+    layer = keras.layers.SpectralNormalization(keras.layers.Dense(moved.shape[-1], use_bias=False), n_power_iterations)
+    identity = keras.ops.eye(moved.shape[0], dtype=keras.backend.standardize_dtype(w.dtype))
+    y, state = _called(layer, identity, moved, state=(u[None],), training=training)
+    return keras.ops.moveaxis(y, -1, dim), state[0][0], None
+
+
+def _unit(case: Case) -> Any:
+    return case.arguments["p"] == 2 or "the layer is of Euclidean length"
+
+
+def _matrix(case: Case) -> Any:
+    trains = case.training and case.arguments["n_power_iterations"] > 0
+    return (trains and case.x.ndim == 2) or "a Dense layer, in training"
+
+
 def candidates() -> Iterator[tuple[str, str, Candidate]]:
     backend = keras.backend.backend()
     if backend not in BACKENDS:
@@ -94,10 +118,14 @@ def candidates() -> Iterator[tuple[str, str, Candidate]]:
         ("rms_norm", "flax", rms_norm, "RMSNormalization"),
         ("group_norm", "keras", group_norm, "GroupNormalization"),
         ("instance_norm", "keras", instance_norm, "GroupNormalization(groups=-1)"),
+        ("lp_norm", "torch", lp_norm, "UnitNormalization"),
+        ("spectral_norm", "hook", spectral_norm, "SpectralNormalization"),
     ):
         placed: dict[str, Any] = {} if norm in ("layer_norm", "rms_norm") else {"channel_axis": -1}
         named = {"dtypes": DTYPES, "name": f"keras {keras.__version__} {layer} on {backend}", **placed}
         if norm == "rms_norm":
             named["supports"] = lambda case: case.arguments["gamma"] is not None or "the layer always has its scale"
+        if norm in ("lp_norm", "spectral_norm"):
+            named |= {"supports": _unit if norm == "lp_norm" else _matrix, "dtypes": DTYPES[:1]}
         made = Candidate.from_torch(function, **named) if backend == "torch" else Candidate.from_jax(function, **named)
         yield norm, dialect, made

@@ -20,7 +20,6 @@ Found in onnx 1.23.2, each confirmed by hand:
 LRN loops over the batch in the place of the channels; LpNormalization has no absolute value; BatchNormalization 9 moves its
 statistics in inference.  The 16-bit ones compute in storage where the specification says float32 (InstanceNormalization:
 says nothing).  The last two are the specification's own function bodies: E[x^2] - E[x]^2, and an eps that is float32.
-LRN and LpNormalization are not among the candidates yet: the kit judges norms of rows with a mean or a mean square.
 """
 
 from __future__ import annotations

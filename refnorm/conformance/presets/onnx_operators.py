@@ -82,6 +82,21 @@ class Operators:
     def mean_variance_norm_13(self, x, *, axes: tuple[int, ...]) -> Any:
         return self._run("MeanVarianceNormalization", 13, {"X": x}, axes=list(axes))
 
+    def skip_layer_norm_1(self, x, residual, gamma, beta=None, *, eps=1e-12) -> Any:
+        """com.microsoft: (y, h), h = x + residual."""
+        return self._skip("SkipLayerNormalization", {"input": x, "skip": residual, "gamma": gamma, "beta": beta}, eps)
+
+    def skip_rms_norm_1(self, x, residual, gamma, *, eps=1e-12) -> Any:
+        """com.microsoft: (y, h), h = x + residual."""
+        return self._skip("SkipSimplifiedLayerNormalization", {"input": x, "skip": residual, "gamma": gamma}, eps)
+
+    def _skip(self, operator: str, inputs: dict[str, Any], eps: float) -> Any:
+        given = {name: array for name, array in inputs.items() if array is not None}
+        outputs, x = ("output", "", "", "sum"), given["input"]
+        fixed = (("domain", "com.microsoft"), ("epsilon", eps))
+        dtypes = (*(a.dtype for a in given.values()), *(x.dtype for _ in outputs))
+        return tuple(loaded(self.engine, operator, 1, tuple(given), outputs, dtypes, x.ndim, fixed)(given))
+
     def lp_norm_1(self, x, *, p: int = 2, axis: int = -1) -> Any:
         return self._run("LpNormalization", 1, {"input": x}, p=p, axis=axis)
 
@@ -89,7 +104,9 @@ class Operators:
         return self._run("LpNormalization", 22, {"input": x}, p=p, axis=axis)
 
     def local_response_norm_13(self, x, *, size: int = 5, alpha=1e-4, beta=0.75, k=1.0) -> Any:
-        return self._run("LRN", 13, {"X": x}, size=size, alpha=alpha, beta=beta, bias=k)
+        """The operator takes four axes; any other number of positions is laid along one."""
+        y = self._run("LRN", 13, {"X": x.reshape(*x.shape[:2], -1, 1)}, size=size, alpha=alpha, beta=beta, bias=k)
+        return y.reshape(x.shape)
 
 
 def mixed(halves: Sequence[str], **roles: str) -> tuple[dict[str, str], ...]:
@@ -113,6 +130,16 @@ def requires(*names: str, least_rank: int = 1, training: bool | None = None) -> 
     return supports
 
 
+def _one_axis(case: Case) -> Any:
+    if case.arguments["p"] not in (1, 2):
+        return "the operator knows p = 1 and p = 2"
+    return isinstance(case.arguments["axis"], int) or "the operator takes one axis"
+
+
+def _odd(case: Case) -> Any:
+    return case.arguments["size"] % 2 == 1 or "the kernel takes odd sizes alone"
+
+
 def operators(engine: str) -> Iterator[tuple[str, str, Any, Supports]]:
     """(norm, method of Operators, dtypes, supports) of every operator and opset that the kit has a dialect for.
 
@@ -133,11 +160,16 @@ def operators(engine: str) -> Iterator[tuple[str, str, Any, Supports]]:
     yield "instance_norm", "instance_norm_6", ("float32", "float16"), positions
     yield "instance_norm", "instance_norm_22", same, positions
     yield "mean_variance_norm", "mean_variance_norm_13", ("float32",), requires()
+    for opset in (1, 22):
+        yield "lp_norm", f"lp_norm_{opset}", ("float32", *halves) if opset == 22 else ("float32",), _one_axis
+    yield "local_response_norm", "local_response_norm_13", ("float32",), requires() if reference else _odd
 
 
-def candidate(operators: Operators, method: str, dtypes: Any, supports: Supports, version: str, module: str) -> Candidate:
+def candidate(
+    operators: Operators, method: str, dtypes: Any, supports: Supports, version: str, module: str, **fields: Any
+) -> Candidate:
     operator, _, opset = method.rpartition("_")
     return Candidate(
         getattr(operators, method), name=f"{version} {operator}, opset {opset}", dtypes=dtypes, supports=supports,
-        origin=f"{module}:OPERATORS.{method}",
+        origin=f"{module}:OPERATORS.{method}", **fields,
     )  # fmt: skip

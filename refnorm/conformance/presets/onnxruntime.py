@@ -1,4 +1,5 @@
-"""ONNX Runtime's CPU provider on the models of preset onnx, where it has kernels for their types.
+"""ONNX Runtime's CPU provider on the models of preset onnx, where it has kernels for their types; and its own fused norms,
+SkipLayerNormalization and SkipSimplifiedLayerNormalization: y = norm(h), h = x + residual, over the last axis.
 
 Found in onnxruntime 1.31.1, each confirmed by hand:
 
@@ -15,15 +16,27 @@ MeanVarianceNormalization leaves eps out.  All other operators pass.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import onnxruntime
 
 from ..candidate import Candidate
-from .onnx_operators import Operators, candidate, operators
+from ..cases import Case
+from .onnx_operators import Operators, candidate, operators, requires
 
 OPERATORS = Operators("onnxruntime")
 
 
 def candidates() -> Iterator[tuple[str, str, Candidate]]:
+    version = f"onnxruntime {onnxruntime.__version__}"
     for norm, method, dtypes, supports in operators("onnxruntime"):
-        yield norm, "onnx", candidate(OPERATORS, method, dtypes, supports, f"onnxruntime {onnxruntime.__version__}", __name__)
+        yield norm, "onnx", candidate(OPERATORS, method, dtypes, supports, version, __name__)
+    fused: Any = {"prologue": "residual", "normalized_ndim": 1}
+    for norm, dialect, method in (("layer_norm", "torch", "skip_layer_norm_1"), ("rms_norm", "flax", "skip_rms_norm_1")):
+        yield norm, dialect, candidate(OPERATORS, method, ("float32", "float16"), _skips, version, __name__, **fused)
+
+
+def _skips(case: Case) -> Any:
+    if case.x.ndim not in (2, 3):
+        return "the operator takes two or three axes"
+    return requires("gamma")(case)

@@ -3,16 +3,24 @@
 batch_norm, layer_norm, rms_norm, group_norm and instance_norm are torch.nn.functional's, gradients by autograd.  PyTorch
 has no positional norm and no mean-variance norm; position_norm is layer_norm with the channels moved last, and
 mean_variance_norm is left out: a composition of elementary operations would judge autograd, not a kernel.
+
+Of weights: torch._weight_norm, which the hook and the parametrization share, and the parametrization itself; spectral norm
+as the parametrization has it (u first) and as the older hook has it (v first), each step of the power iteration from the
+given u and v.  Vectors: F.normalize.  Channels: F.local_response_norm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.utils import parametrizations
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from ..candidate import Candidate
+from ..cases import Case
 
 HALVES = ("float16", "bfloat16")
 MIXED = tuple({"x": half, "params": "float32", "out": half} for half in HALVES)
@@ -22,6 +30,61 @@ DTYPES = ("float64", "float32", *HALVES)
 def position_norm(x: torch.Tensor, gamma=None, beta=None, eps: float = 1e-5) -> torch.Tensor:
     """F.layer_norm over the channels."""
     return F.layer_norm(x.movedim(1, -1), x.shape[1:2], gamma, beta, eps).movedim(-1, 1)
+
+
+def weight_norm(v: torch.Tensor, g: torch.Tensor, *, dim: int | None = 0) -> torch.Tensor:
+    """torch._weight_norm; g is one number a row, in PyTorch of the rank of v."""
+    return torch._weight_norm(v, _laid(g, v, dim), -1 if dim is None else dim)
+
+
+def weight_norm_parametrization(v: torch.Tensor, g: torch.Tensor, *, dim: Any = 0) -> torch.Tensor:
+    """torch.nn.utils.parametrizations.weight_norm on a module that returns its weight."""
+    module = parametrizations.weight_norm(_Weight(v), dim=dim)
+    names = ("parametrizations.weight.original0", "parametrizations.weight.original1")
+    return torch.func.functional_call(module, dict(zip(names, (_laid(g, v, dim), v), strict=True)), ())
+
+
+def _laid(g: torch.Tensor, v: torch.Tensor, dim: int | None) -> torch.Tensor:
+    return g if dim is None else g.reshape([-1 if a == dim % v.ndim else 1 for a in range(v.ndim)])
+
+
+class _Weight(torch.nn.Module):
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(weight.detach().clone())
+
+    def forward(self) -> torch.Tensor:
+        return self.weight
+
+
+def spectral_norm(w, u, v, *, n_power_iterations=1, eps=1e-12, training=True, dim=0) -> tuple[torch.Tensor, ...]:
+    """torch.nn.utils.parametrizations.spectral_norm's module, its vectors set to u and v."""
+    module: Any = parametrizations._SpectralNorm(w.detach(), n_power_iterations, dim, eps)
+    module._u, module._v = u.clone(), v.clone()
+    return module.train(training)(w), module._u, module._v
+
+
+def spectral_norm_hook(w, u, v, *, n_power_iterations=1, eps=1e-12, training=True, dim=0) -> tuple[torch.Tensor, ...]:
+    """torch.nn.utils.spectral_norm's hook, which updates v first."""
+    hook, module = SpectralNorm("weight", n_power_iterations, dim, eps), torch.nn.Module()
+    u, v = u.clone(), v.clone()
+    for name, value in (("orig", w), ("u", u), ("v", v)):
+        setattr(module, f"weight_{name}", value)
+    return hook.compute_weight(module, do_power_iteration=training), u, v
+
+
+def lp_norm(x: torch.Tensor, *, p: float = 2.0, axis: int = -1, eps: float = 1e-12) -> torch.Tensor:
+    """F.normalize."""
+    return F.normalize(x, p, axis, eps)
+
+
+def local_response_norm(x, *, size: int = 5, alpha=1e-4, beta=0.75, k=1.0) -> torch.Tensor:
+    """F.local_response_norm."""
+    return F.local_response_norm(x, size, alpha, beta, k)
+
+
+def _has_positions(case: Case) -> Any:
+    return case.x.ndim >= 3 or "F.local_response_norm takes three axes and more"
 
 
 def candidates() -> Iterator[tuple[str, str, Candidate]]:
@@ -35,3 +98,14 @@ def candidates() -> Iterator[tuple[str, str, Candidate]]:
             else "torch F.layer_norm, moved"
         )
         yield norm, "torch", Candidate.from_torch(operation, dtypes=DTYPES, name=name)
+    mine = f"torch {torch.__version__}"
+    for norm, dialect, function, name, dtypes in (
+        ("weight_norm", "torch", weight_norm, "_weight_norm", DTYPES),
+        ("weight_norm", "torch", weight_norm_parametrization, "parametrizations.weight_norm", DTYPES),
+        ("spectral_norm", "torch", spectral_norm, "parametrizations.spectral_norm", DTYPES[:2]),
+        ("spectral_norm", "hook", spectral_norm_hook, "utils.spectral_norm", DTYPES[:2]),
+        ("lp_norm", "torch", lp_norm, "F.normalize", DTYPES[:2]),
+        ("local_response_norm", "torch", local_response_norm, "F.local_response_norm", DTYPES[:2]),
+    ):  # fmt: skip
+        supports = _has_positions if norm == "local_response_norm" else None
+        yield norm, dialect, Candidate.from_torch(function, dtypes=dtypes, name=f"{mine} {name}", supports=supports)
