@@ -1,6 +1,6 @@
 """Panels: some samples of a block, centred, in the arithmetic's type, side by side in the second cache; and products of them.
 
-However an array lies and whatever it stores, a product reads rows of one kind.  It is made of tiles of 4 x 32 numbers, which
+However an array lies and whatever it stores, a product reads rows of one kind.  It is made of tiles of 8 x 32 numbers, which
 stay in registers while all of the inner axis goes by.
 
 From row to row of a panel it is an odd number of cache lines, or the entries of a column would share a few sets of the cache.
@@ -9,6 +9,9 @@ From row to row of a panel it is an odd number of cache lines, or the entries of
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
+from numba import types
 
 from .jit import elementwise, kernel, overload
 from .simd import F64, add, fma, load, splat, store, widen
@@ -22,6 +25,14 @@ SAMPLES = 64
 def rows_apart(columns: Any, width: Any) -> Any:
     """Entries from one row of a panel to the next: up to a multiple of 32, and one cache line of `width` entries more."""
     return (columns + 31) // 32 * 32 + width
+
+
+@kernel
+def room(size: Any, like: Any) -> Any:
+    """Zeros of the dtype of `like` from a cache line on: vectors that lie over two lines cost a fifth more."""
+    whole = np.zeros(size + 64 // like.itemsize, like.dtype)
+    start = (64 - whole.ctypes.data % 64) % 64 // like.itemsize
+    return whole[start : start + size]
 
 
 @kernel
@@ -82,22 +93,56 @@ def put(values: Any, ld: Any, where: Any, n: Any, shift: Any, y: Any) -> None:
                 write(y, start + k * step + d * sd, values[k * ld + d] + c)
 
 
-@kernel
 def tile(a: Any, ao: Any, ar: Any, ak: Any, b: Any, bo: Any, ld: Any, first: Any, last: Any) -> Any:
-    """sum over k of a[ao + r ar + k ak] b[bo + k ld + j], first <= k < last, for 4 r and 32 j, as 8 vectors."""
+    """sum over k of a[ao + r ar + k ak] b[bo + k ld + j], first <= k < last, for 8 r and 32 j, as 16 vectors.
+
+    Sums of float32 take 16 registers, enough that none waits for the one before; of float64 32, too many: two halves.
+    """
+
+
+@overload(tile)
+def _tile(a, ao, ar, ak, b, bo, ld, first, last):
+    return _eight_rows if b.dtype == types.float32 else _two_halves
+
+
+def _two_halves(a, ao, ar, ak, b, bo, ld, first, last):
+    return four_rows(a, ao, ar, ak, b, bo, ld, first, last) + four_rows(a, ao + 4 * ar, ar, ak, b, bo, ld, first, last)
+
+
+@kernel
+def four_rows(a: Any, ao: Any, ar: Any, ak: Any, b: Any, bo: Any, ld: Any, first: Any, last: Any) -> Any:
     zero = splat(b.dtype.type(0))
     p0, p1, p2, p3, q0, q1, q2, q3 = zero, zero, zero, zero, zero, zero, zero, zero
     for k in range(first, last):
         left, right, o = load(b, bo + k * ld), load(b, bo + k * ld + 16), ao + k * ak
-        s = splat(entry(a, o))
-        p0, q0 = fma(s, left, p0), fma(s, right, q0)
-        s = splat(entry(a, o + ar))
-        p1, q1 = fma(s, left, p1), fma(s, right, q1)
-        s = splat(entry(a, o + 2 * ar))
-        p2, q2 = fma(s, left, p2), fma(s, right, q2)
-        s = splat(entry(a, o + 3 * ar))
-        p3, q3 = fma(s, left, p3), fma(s, right, q3)
+        p0, q0 = two_sums(a, o, left, right, p0, q0)
+        p1, q1 = two_sums(a, o + ar, left, right, p1, q1)
+        p2, q2 = two_sums(a, o + 2 * ar, left, right, p2, q2)
+        p3, q3 = two_sums(a, o + 3 * ar, left, right, p3, q3)
     return p0, q0, p1, q1, p2, q2, p3, q3
+
+
+def _eight_rows(a, ao, ar, ak, b, bo, ld, first, last):
+    zero = splat(b.dtype.type(0))
+    p0, p1, p2, p3, q0, q1, q2, q3 = zero, zero, zero, zero, zero, zero, zero, zero
+    p4, p5, p6, p7, q4, q5, q6, q7 = zero, zero, zero, zero, zero, zero, zero, zero
+    for k in range(first, last):
+        left, right, o = load(b, bo + k * ld), load(b, bo + k * ld + 16), ao + k * ak
+        p0, q0 = two_sums(a, o, left, right, p0, q0)
+        p1, q1 = two_sums(a, o + ar, left, right, p1, q1)
+        p2, q2 = two_sums(a, o + 2 * ar, left, right, p2, q2)
+        p3, q3 = two_sums(a, o + 3 * ar, left, right, p3, q3)
+        p4, q4 = two_sums(a, o + 4 * ar, left, right, p4, q4)
+        p5, q5 = two_sums(a, o + 5 * ar, left, right, p5, q5)
+        p6, q6 = two_sums(a, o + 6 * ar, left, right, p6, q6)
+        p7, q7 = two_sums(a, o + 7 * ar, left, right, p7, q7)
+    return p0, q0, p1, q1, p2, q2, p3, q3, p4, q4, p5, q5, p6, q6, p7, q7
+
+
+@kernel
+def two_sums(a: Any, o: Any, left: Any, right: Any, p: Any, q: Any) -> Any:
+    s = splat(entry(a, o))
+    return fma(s, left, p), fma(s, right, q)
 
 
 def in_float64(lanes: Any) -> Any:
@@ -122,6 +167,10 @@ def add_tile(t: Any, out: Any, o: Any, ld: Any) -> None:
     add_two(t[2], t[3], out, o + ld)
     add_two(t[4], t[5], out, o + 2 * ld)
     add_two(t[6], t[7], out, o + 3 * ld)
+    add_two(t[8], t[9], out, o + 4 * ld)
+    add_two(t[10], t[11], out, o + 5 * ld)
+    add_two(t[12], t[13], out, o + 6 * ld)
+    add_two(t[14], t[15], out, o + 7 * ld)
 
 
 @kernel
@@ -136,6 +185,10 @@ def store_tile(t: Any, out: Any, o: Any, ld: Any) -> None:
     store_two(t[2], t[3], out, o + ld)
     store_two(t[4], t[5], out, o + 2 * ld)
     store_two(t[6], t[7], out, o + 3 * ld)
+    store_two(t[8], t[9], out, o + 4 * ld)
+    store_two(t[10], t[11], out, o + 5 * ld)
+    store_two(t[12], t[13], out, o + 6 * ld)
+    store_two(t[14], t[15], out, o + 7 * ld)
 
 
 @kernel

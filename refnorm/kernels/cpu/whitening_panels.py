@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 
 from .jit import elementwise, kernel, parallel
-from .panels import SAMPLES, add_tile, fetch, panel, panels_of, put, rows_apart, store_tile, strips_of, tile
+from .panels import SAMPLES, add_tile, fetch, panel, panels_of, put, room, rows_apart, store_tile, strips_of, tile
 from .storage import read, write
 
 FULL, LOWER, UPPER = range(3)
@@ -21,9 +21,13 @@ FULL, LOWER, UPPER = range(3)
 
 
 def panelled(matrix: np.ndarray, number: Any) -> np.ndarray:
-    """matrix' (B, inner, columns) with rows apart as in a panel, in the arithmetic's type."""
+    """matrix' (B, inner, columns) with rows apart as in a panel, aligned as a panel is, in the arithmetic's type."""
     blocks, columns, inner = matrix.shape
-    out = np.zeros((blocks, inner, (columns + 31) // 32 * 32 + 64 // np.dtype(number).itemsize), number)
+    width = 64 // np.dtype(number).itemsize
+    apart = (columns + 31) // 32 * 32 + width
+    whole = np.zeros(blocks * inner * apart + width, number)
+    start = -whole.ctypes.data % 64 * width // 64
+    out = whole[start : len(whole) - width + start].reshape(blocks, inner, apart)
     out[:, :, :columns] = np.swapaxes(matrix, 1, 2)
     return out
 
@@ -41,13 +45,13 @@ def kind_of(matrix: np.ndarray, transposed: bool) -> int:
 def square_strip(b: Any, first: Any, last: Any, x: Any, lie: Any, pivot: Any, sums: Any, out: Any, ld: Any) -> None:
     """Panels first..last: sums += sum (x - pivot), out += the lower triangle of sum (x - pivot)(x - pivot)'."""
     n = lie[2]
-    panel_of_x = np.zeros(SAMPLES * ld)
+    panel_of_x = room(SAMPLES * ld, pivot)
     for p in range(first, last):
         where = panel(p, b, lie)
         fetch(x, where, n, pivot, panel_of_x, 0, ld)
         add_rows(panel_of_x, where[3], n, ld, sums)
         for j in range(0, n, 32):
-            for i in range(j, n, 4):
+            for i in range(j, n, 8):
                 add_tile(tile(panel_of_x, i, 1, ld, panel_of_x, j, ld, 0, where[3]), out, i * ld + j, ld)
 
 
@@ -63,7 +67,7 @@ def statistics(x: Any, lie: Any, pivot: Any, mean: Any, covariance: Any) -> None
     """whitening.statistics, shifted by pivot (B, D), float64, which is near the mean."""
     blocks, n, panels, strips = lie[1], lie[2], panels_of(lie), strips_of(lie)
     ld, samples = rows_apart(n, 8), lie[0] * lie[3]
-    sums, out = np.zeros((blocks * strips, n)), np.zeros((blocks * strips, (n + 3) * ld))
+    sums, out = np.zeros((blocks * strips, n)), np.zeros((blocks * strips, (n + 7) * ld))
     for t in prange(blocks * strips):
         b, s = t // strips, t % strips
         square_strip(b, panels * s // strips, panels * (s + 1) // strips, x, lie, pivot[b], sums[t], out[t], ld)
@@ -93,14 +97,14 @@ def product_strip(
 ) -> None:
     """Panels first..last: sums += sum dy, out += sum dy (x - high)', panels of SAMPLES in the arithmetic's type."""
     n, apart = lie[2], rows_apart(lie[2], 64 // high.itemsize)
-    panel_of_dy, panel_of_x = np.zeros(SAMPLES * apart, high.dtype), np.zeros(SAMPLES * apart, high.dtype)
+    panel_of_dy, panel_of_x = room(SAMPLES * apart, high), room(SAMPLES * apart, high)
     for p in range(first, last):
         where = panel(p, b, lie)
         fetch(dy, where, n, zero, panel_of_dy, 0, apart)
         fetch(x, where, n, high, panel_of_x, 0, apart)
         add_rows(panel_of_dy, where[3], n, apart, sums)
         for j in range(0, n, 32):
-            for i in range(0, n, 4):
+            for i in range(0, n, 8):
                 add_tile(tile(panel_of_dy, i, 1, apart, panel_of_x, j, apart, 0, where[3]), out, i * ld + j, ld)
 
 
@@ -110,7 +114,7 @@ def products(dy: Any, x: Any, lie: Any, high: Any, mean: Any, sums: Any, out: An
     blocks, n, panels, strips = lie[1], lie[2], panels_of(lie), strips_of(lie)
     ld = rows_apart(n, 8)
     zero = np.zeros(n, high.dtype)
-    parts, of_dy = np.zeros((blocks * strips, (n + 3) * ld)), np.zeros((blocks * strips, n))
+    parts, of_dy = np.zeros((blocks * strips, (n + 7) * ld)), np.zeros((blocks * strips, n))
     for t in prange(blocks * strips):
         b, s = t // strips, t % strips
         first, last = panels * s // strips, panels * (s + 1) // strips
@@ -132,7 +136,7 @@ def multiply(values: Any, apart: Any, count: Any, matrix: Any, ld: Any, inner: A
     for j in range(0, columns, 32):
         first = j if kind == UPPER else 0
         last = min(inner, j + 32) if kind == LOWER else inner
-        for k in range(0, count, 4):
+        for k in range(0, count, 8):
             store_tile(tile(values, k * apart, apart, 1, matrix, j, ld, first, last), out, k * ld + j, ld)
 
 
@@ -143,7 +147,7 @@ def apply(x: Any, lie: Any, high: Any, matrix: Any, kind: Any, shift: Any, y: An
     strips = min(panels, 32)
     for t in prange(blocks * strips):
         b, s = t // strips, t % strips
-        values, out, flat = np.zeros(SAMPLES * ld, high.dtype), np.empty(SAMPLES * ld, high.dtype), matrix[b].reshape(-1)
+        values, out, flat = room(SAMPLES * ld, high), room(SAMPLES * ld, high), matrix[b].reshape(-1)
         for p in range(panels * s // strips, panels * (s + 1) // strips):
             where = panel(p, b, lie)
             fetch(x, where, n, high[b], values, 0, ld)
@@ -159,7 +163,7 @@ def pull_back(dy: Any, x: Any, lie: Any, high: Any, matrix: Any, kind: Any, shif
     zero = np.zeros(n, high.dtype)
     for t in prange(blocks * strips):
         b, s = t // strips, t % strips
-        values, out, flat = np.zeros(SAMPLES * apart, high.dtype), np.empty(SAMPLES * ld, high.dtype), matrix[b].reshape(-1)
+        values, out, flat = room(SAMPLES * apart, high), room(SAMPLES * ld, high), matrix[b].reshape(-1)
         for p in range(panels * s // strips, panels * (s + 1) // strips):
             where = panel(p, b, lie)
             fetch(dy, where, n, zero, values, 0, apart)

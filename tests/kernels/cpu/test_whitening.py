@@ -5,7 +5,7 @@ import pytest
 
 import refnorm as rn
 from refnorm.anatomy.area import Area, Layout
-from refnorm.kernels.cpu import whitening, whitening_factors, whitening_panels
+from refnorm.kernels.cpu import whitening, whitening_factors, whitening_newton, whitening_panels
 from refnorm.kernels.cpu.lie import lie_of
 from refnorm.kernels.cpu.storage import BFLOAT16, as_stored
 from refnorm.operations import cholesky, zca
@@ -188,3 +188,14 @@ def test_the_condition_is_bounded_from_above_and_exact_where_it_matters():
         assert np.all(bound >= exact) and np.all(bound <= 6**1.5 * exact)
     singular = module.from_population(np.zeros((1, 2, 1)), np.diag([1.0, 1e-20])[None], eps=0.0)
     assert whitening_factors.condition(module.condition, singular, eps=0.0) == module.condition(singular, eps=0.0)
+
+
+@pytest.mark.parametrize("d", [1, 3, 17, 33, 70])
+def test_newton_steps_against_the_plain_ones(d):
+    a = np.random.default_rng(d).normal(size=(d, 2 * d))
+    s = a @ a.T
+    n = (s + s.T) / (2 * np.trace(s))
+    for steps in (1, 2, 5):
+        found, right = whitening_newton.root(n, steps), whitening_newton.root_plainly(n, steps)
+        np.testing.assert_allclose(found, right, rtol=0, atol=1e-13 * np.abs(right).max())
+        np.testing.assert_array_equal(found, found.T)
