@@ -52,7 +52,7 @@ def main(argv=None):
     print(f"  {'samples a batch':<18}" + "".join(f"{m:>9}" for m in SIZES) + "     from 64 to 1024")
     for name, row in table.items():
         print(f"  {name:<18}" + "".join(f"{v:>9.3f}" for v in row) + f"     / {row[1] / row[3]:.1f}")
-    print("\nSixteen times the batch, a quarter of the noise: 1 / sqrt(m).  All but PCA, whose axes are free: at equal eigenvalues")
+    print("\nSixteen times the batch, a quarter of the noise: 1 / sqrt(m).  All but PCA, whose axes are free: at equal values")
     print("any rotation of them is as good, and each batch picks one.  ZCA moves x least: of the exact ones, the steadiest.")
 
     print("\nMore channels whitened together, more noise (64 samples a batch): group them\n")

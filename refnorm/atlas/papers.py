@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,9 @@ def pages(site: Site, folder: Path | None) -> None:
             (site.out / "claims").mkdir(exist_ok=True)
             shutil.copyfile(folder / record["figure"], site.out / "claims" / record["figure"])
             figure = record["figure"]
-        site.page(f"claims/{name}.html", "claim.html", {**_context(record), "figure": figure, **around})
+        context = _context(record)
+        context["conclusion"] = _linked(context["conclusion"], {r["name"] for r in records} - {name})
+        site.page(f"claims/{name}.html", "claim.html", {**context, "figure": figure, **around})
     run = [r for r in records if r["verdict"] != "not run"]
     site.page(
         "claims/index.html",
@@ -61,7 +64,15 @@ def results(folder: Path | None) -> list[dict[str, Any]]:
             except (ValueError, KeyError, TypeError) as error:
                 raise Unbuildable(f"{path} is no result of `refnorm reproduce`: {type(error).__name__}: {error}") from error
     declared = {name: _declared(claim) for name, claim in CLAIMS.items()}
-    return sorted({**declared, **found}.values(), key=lambda r: (r["section"], r["name"]))
+    records = sorted({**declared, **found}.values(), key=lambda r: (r["section"], r["name"]))
+    return [{**r, "title": r["title"][:1].upper() + r["title"][1:]} for r in records]
+
+
+def _linked(html: str, names: set[str]) -> str:
+    """With links where another claim is named."""
+    hyphened = sorted((re.escape(n) for n in names if "-" in n), key=len, reverse=True)
+    pattern = rf"(?<![\w-])({'|'.join(hyphened)})(?![\w-])"
+    return re.sub(pattern, r'<a href="\1.html">\1</a>', html) if hyphened else html
 
 
 def _declared(claim: Claim) -> dict[str, Any]:
@@ -88,7 +99,10 @@ def _context(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _number(n: Mapping[str, Any]) -> dict[str, Any]:
     low, high = (None if v is None else _cell(v) for v in (n["low"], n["high"]))
-    asked = f"{low} to {high}" if low and high else f"at least {low}" if low else f"at most {high}"
+    if low and high:
+        asked = f"exactly {low}" if low == high else f"{low} to {high}"
+    else:
+        asked = f"at least {low}" if low else f"at most {high}"
     said = "" if n["paper"] is None else _cell(n["paper"])
     state = "no" if n["ok"] is None else "yes" if n["ok"] else "wrong"
     word = {"no": "reported", "yes": "as asserted", "wrong": "outside"}[state]
@@ -97,4 +111,4 @@ def _number(n: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
