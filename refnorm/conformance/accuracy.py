@@ -11,12 +11,14 @@ from .tolerance import growth_exponent
 
 @dataclass(frozen=True)
 class Rung:
-    """One step of the ladder in kappa = |mean|/std: the largest error in units of xhat, bits lost, bits two passes lose."""
+    """One step of the ladder in kappa = |mean|/std: the largest error in units of xhat, bits lost, bits two passes lose; and
+    the largest bound of the row, infinite where one entry is not judged."""
 
     kappa: float
     error: float
     bits: float
     stable: float
+    bound: float = float("inf")
 
 
 @dataclass

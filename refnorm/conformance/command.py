@@ -30,6 +30,14 @@ def judge(options: argparse.Namespace) -> int:
         options.json.write_text(json.dumps(records[0] if len(records) == 1 else {"reports": records}, indent=1) + "\n")
     if options.junit:
         options.junit.write_text(junit(reports) + "\n")
+    if options.plot:
+        from .plot import draw
+
+        try:
+            draw(reports, options.plot)
+        except Unusable as error:
+            print(f"refnorm: {error}", file=sys.stderr)
+            return 2
     return 0 if all(report.passed for report in reports) else 1
 
 

@@ -157,7 +157,8 @@ def _accuracy(trial: Trial, right: Expected, expectation: Expectation, into: Exa
             error = np.abs(y.astype(value.dtype) - value) / unit
         error = float(np.max(np.where(np.isnan(value), 0, error)))
         stable = tolerance.bits_lost(_two_passes(expectation), value, case.arithmetic, "out", unit)
-        into.accuracy.climb(case.dtype, expectation.rows.shape[1], Rung(case.kappa, error, lost, stable))
+        bound = float(np.nan_to_num(np.max(right.bound / unit), nan=np.inf))
+        into.accuracy.climb(case.dtype, expectation.rows.shape[1], Rung(case.kappa, error, lost, stable, bound))
 
 
 def _two_passes(expectation: Expectation) -> np.ndarray:
