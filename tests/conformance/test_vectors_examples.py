@@ -1,4 +1,4 @@
-"""The examples in C and JavaScript judge a layer norm of their language by golden vectors, right and wrong ones."""
+"""The examples in C, JavaScript and Rust judge a layer norm of their language by golden vectors, right and wrong ones."""
 
 import shutil
 import subprocess
@@ -69,3 +69,28 @@ def test_javascript_judges_a_right_and_a_wrong_layer_norm(tmp_path):
     done = subprocess.run(judge, capture_output=True, text=True, timeout=100)
     assert done.returncode == 1 and done.stdout.startswith("float64/ordinary/") and ": y[" in done.stdout
     assert subprocess.run([*judge[:2], str(tmp_path)], capture_output=True, timeout=100).returncode == 2
+
+
+def rust_judge(folder, kernel):
+    compiler = shutil.which("rustc") or shutil.which("rustc", path=Path.home() / ".cargo" / "bin")
+    if compiler is None:
+        pytest.skip("there is no rustc on the PATH: https://rustup.rs")
+    shutil.copy(EXAMPLES / "rust" / "judge.rs", folder)
+    (folder / "layer_norm.rs").write_text(kernel)
+    flags = ["-O", "--edition", "2021", "-D", "warnings", "-o", str(folder / "judge")]
+    subprocess.run([compiler, str(folder / "judge.rs"), *flags], check=True, timeout=300)
+    return folder / "judge"
+
+
+def test_rust_judges_a_right_and_a_wrong_layer_norm(tmp_path, raw):
+    kernel = (EXAMPLES / "rust" / "layer_norm.rs").read_text()
+    judge = rust_judge(tmp_path, kernel)
+    done = subprocess.run([judge, raw], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "") and "cases in float32, 0 arrays wrong" in done.stdout
+    absent = subprocess.run([judge, tmp_path], capture_output=True, text=True, timeout=100)
+    assert absent.returncode == 2 and "manifest.txt: No such file" in absent.stderr
+    assert subprocess.run([judge], capture_output=True, timeout=100).returncode == 2
+    for fault, result in ((("/ n + eps", "/ (n - 1.0) + eps"), "y"), (("- a - ", "- "), "dx")):
+        assert fault[0] in kernel
+        done = subprocess.run([rust_judge(tmp_path, kernel.replace(*fault)), raw], capture_output=True, text=True, timeout=100)
+        assert done.returncode == 1 and f": {result}[" in done.stdout.splitlines()[0]
