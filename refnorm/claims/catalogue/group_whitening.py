@@ -26,6 +26,12 @@ POINTS = (
 )
 """(norm, shape of x, options); d neurons, m samples."""
 NORMS: dict[str, Any] = {"BN": rn.batch_norm, "BW": rn.batch_whitening_zca, "GN": rn.group_norm, "GW": rn.group_whitening_zca}
+OF_A_DATA_SET = (
+    ("BN", "2 N d / m", "m >= 2", "m >= 2"),
+    ("BW", "N d (d + 3) / (2 m)", "m >= (d + 3) / 2", "m >= d + 1"),
+    ("GN", "2 g N", "g <= d / 2", "g <= d / 2"),
+    ("GW", "N g (g + 3) / 2", "g <= (sqrt(8 d + 9) - 3) / 2", "g (g + 1) <= d"),
+)
 INFEASIBLE = ((8, 6), (8, 8), (16, 10))
 SMALLEST = tuple((d, m) for d in (4, 6, 8) for m in range(2, d + 4))
 
@@ -47,9 +53,9 @@ def nearest(item: tuple[int, int]) -> float:
     return ConstraintSystem(1, d, m, whitens=True).minimized(np.random.default_rng([d, m]))
 
 
-def whitened(d: int, g: int) -> float:
+def whitened(d: int, g: int, positions: int = 1) -> float:
     """By how much group whitening's output misses the identity, g groups of d neurons; NaN where it refuses."""
-    x = np.random.default_rng(1).normal(size=(1, d))
+    x = np.random.default_rng(1).normal(size=(1, d, positions))
     try:
         y = rn.group_whitening_zca(x, num_groups=g, eps=0.0).reshape(g, -1)
     except ValueError:
@@ -74,7 +80,10 @@ def measure(sweep: Sweep) -> Result:
         "holds under conditions",
         "The counts are right and the equations independent, at every point that meets them. That the count does not exceed "
         "the unknowns does not mean that such a point exists: see whitening-feasibility.",
-        {"constraints": (("norm", "d", "m", "g", "zeta", "rank", "unknowns", "missed by"), rows)},
+        {
+            "constraints": (("norm", "d", "m", "g", "zeta", "rank", "unknowns", "missed by"), rows),
+            "of N samples, d neurons": (("norm", "zeta", "counting allows", "feasible"), OF_A_DATA_SET),
+        },
         {"rows": [row[:7] for row in rows]},
     )
 
@@ -112,13 +121,17 @@ def measure_feasibility(sweep: Sweep) -> Result:
     group = [(d, g) for d in (12, 20, 30, 56, 64, 128, 256) for g in range(2, d) if d % g == 0]
     answers = [(d, g, whitened(d, g)) for d, g in group]
     right = sum((not np.isnan(miss)) == (g * (g + 1) <= d) for d, g, miss in answers)
+    maps = [(c, g, s) for c in (8, 12, 16, 32) for s in (4, 9) for g in range(2, c + 1) if c % g == 0]
+    mapped = sum((not np.isnan(whitened(c, g, s))) == (c // g * s >= g + 1) for c, g, s in maps)
     numbers += [
         Number(f"{len(SMALLEST)} settings (d, m): largest error of the formula for the least residual", gap, high=1e-9),
         Number("settings in which feasible is m >= d + 1", agree, None, len(SMALLEST), len(SMALLEST)),
         Number("of these, allowed by counting and infeasible", between, asserted=False),
         Number(f"{len(group)} settings (d, g): group whitening answers where g (g + 1) <= d and refuses elsewhere", right, None,
                len(group), len(group)),
-        Number("their worst |cov - I|", max(miss for *_, miss in answers if not np.isnan(miss)), high=1e-8),
+        Number(f"{len(maps)} settings (C, g, positions): where (C / g) positions >= g + 1", mapped, None, len(maps),
+               len(maps)),
+        Number("worst |cov - I| of those without positions", max(miss for *_, miss in answers if not np.isnan(miss)), high=1e-8),
         Number("d = 256, g = 16: refused (1) or not (0)", float(np.isnan(whitened(256, 16))), None, 1, 1,
                note="used by the authors for MNIST; 16 x 16 centred has rank 15, which eps hides"),
     ]  # fmt: skip

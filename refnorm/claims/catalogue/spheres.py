@@ -25,7 +25,7 @@ SUN = Citation(
     2020,
     "2006.09104",
 )
-SEEDS = tuple(range(10))
+SEEDS, STEPS = tuple(range(10)), 100
 ROWS = {
     "BN": (lambda x: rn.batch_norm(x, eps=0.0)[0], lambda y: np.moveaxis(y, 1, 0).reshape(6, -1)),
     "LN": (lambda x: rn.layer_norm(x, axis=1, eps=0.0), lambda y: y.reshape(5, -1)),
@@ -58,13 +58,13 @@ def loss(x: np.ndarray, c: np.ndarray, w: Any) -> Any:
 
 
 def descent(item: tuple[str, int]) -> tuple[np.ndarray, float]:
-    """("plane" or "sphere", seed) -> |w| along 200 steps, and the worst error of the growth identity or of the length."""
+    """("plane" or "sphere", seed) -> |w| along 100 steps, and the worst error of the growth identity or of the length."""
     where, seed = item
     rng = np.random.default_rng(seed)
     x, c, w = rng.normal(size=(32, 8)), rng.choice([-1.0, 1.0], 32), rng.normal(size=(1, 8))
     w /= np.linalg.norm(w)
     slope, lengths, errors = grad(partial(loss, x, c)), [1.0], []
-    for _ in range(200):
+    for _ in range(STEPS):
         g = slope(w)
         if where == "plane":
             errors.append(abs(growth(w, g, 0.3) - 1))
@@ -86,10 +86,10 @@ def measure(sweep: Sweep) -> Result:
         Number("WN: |w| - 1, worst", worst["WN"], 0, high=1e-10),
         Number("Jacobian of layer norm less sqrt(n) P / |z - mean|", worst["Jacobian, centred"], 0, high=1e-10),
         Number("Jacobian of weight norm less P / |v|", worst["Jacobian, weights"], 0, high=1e-10),
-        Number("|w - eta g|^2 over |w|^2 + eta^2 |g|^2, less 1, worst of 2000 steps", max(p[1] for p in paths["plane"]), 0,
+        Number("|w - eta g|^2 over |w|^2 + eta^2 |g|^2, less 1, worst of 1000 steps", max(p[1] for p in paths["plane"]), 0,
                high=1e-10),
-        Number("on the sphere: |w| - 1, worst of 2000 steps", max(p[1] for p in paths["sphere"]), 0, high=1e-10),
-        Number("|w| after 200 free steps, mean", float(np.mean([p[0][-1] for p in paths["plane"]])), asserted=False),
+        Number("on the sphere: |w| - 1, worst of 1000 steps", max(p[1] for p in paths["sphere"]), 0, high=1e-10),
+        Number("|w| after 100 free steps, mean", float(np.mean([p[0][-1] for p in paths["plane"]])), asserted=False),
     ]  # fmt: skip
     return Result(
         numbers,
@@ -121,8 +121,8 @@ def figure(result: Result, figure: Any) -> None:
     for where, colour, label in (("plane", RED, "free steps"), ("sphere", GREEN, "along the sphere")):
         for lengths in result.data[where]:
             right.plot(lengths, color=colour, lw=1, alpha=0.7)
-        right.annotate(label, (200, result.data[where][0][-1]), (6, -3), textcoords="offset points", color=colour)
-    right.set(xlabel="step", ylabel="length of the weight", xlim=(0, 262))
+        right.annotate(label, (STEPS, result.data[where][0][-1]), (6, -3), textcoords="offset points", color=colour)
+    right.set(xlabel="step", ylabel="length of the weight", xlim=(0, 131))
     right.set_title("A scale-invariant weight can only grow")
 
 
