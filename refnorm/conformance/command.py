@@ -38,7 +38,9 @@ def judge(options: argparse.Namespace) -> int:
         except Unusable as error:
             print(f"refnorm: {error}", file=sys.stderr)
             return 2
-    return 0 if all(report.passed for report in reports) else 1
+    if all(report.passed for report in reports):
+        return 0
+    return 1 if any(report.failures for report in reports) else 2  # 2: nothing was judged, as where every case is refused
 
 
 def write(options: argparse.Namespace) -> int:

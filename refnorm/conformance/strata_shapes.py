@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from . import values
 from .cases import Case
@@ -15,10 +16,12 @@ LENGTHS = (
     768, 1000, 1023, 1024, 1025, 1280, 1536, 2047, 2048, 2049, 2560, 3001, 3072, 4095, 4096, 4097,
 )  # fmt: skip
 LONG = (5000, 5120, 7168, 8191, 8192, 8193, 12288, 16384, 16385, 32769, 65535, 65536, 65537)
-BOTH = ((130, 1030), (1030, 130), (260, 1025), (130, 2049), (100, 4097), (70, 8193))
-"""Many rows of many entries: kernels choose fewer partial sums for the parameters where rows are long."""
+BOTH = ((130, 1030), (1030, 130))
+"""Many rows of many entries ..."""
+PARTIAL = ((260, 520), (97, 4097), (65, 8193))
+"""... where a parameter has as many: kernels choose fewer partial sums of its gradient where rows are long."""
 ROWS = (1, 2, 3, 7, 8, 9, 31, 32, 33, 64, 65, 127, 128, 129, 255, 256, 257, 512, 513, 1023, 1024, 1025, 2049)
-MANY = (4097, 8193, 16385, 32769, 65535, 65536, 65537, 70001)
+MANY = (4097, 8193, 16385, 32769, 65535, 65536, 65537)
 QUICK_LENGTHS = (33, 64, 129, 257, 1025, 4097)
 QUICK_ROWS = (1, 33, 129, 1025)
 PAST = (17, 65, 257, 1025, 2049, 4097, 8193, 16385, 32769, 65537)
@@ -38,7 +41,7 @@ def lengths(plan: Plan) -> Iterator[Case]:
             shape = shaped(plan.method, 2, n, spread).x
             if shape not in seen:  # of several axes each is the long one once
                 seen.add(shape)
-                label, quick = f"rows of {n}, the last entry large, {spread}", n == 65537 and spread == "first"
+                label, quick = f"rows of {n}, the last entry large, {spread}", n == 65537 and spread == "even"
                 yield plan.rows("lengths", label, draw, 2, n, spread=spread, quick=quick)
 
 
@@ -52,13 +55,15 @@ def many_rows(plan: Plan) -> Iterator[Case]:
         if spread == "first" or shaped(plan.method, 65541, 3, "first").x != shaped(plan.method, 65541, 3, "last").x:
             label = f"65541 rows of 3, {spread}"
             yield plan.rows("many rows", label, values.ordinary, 65541, 3, spread=spread, quick=True)
-    for rows, n in BOTH if plan.heavy else ():
+    along_rows = plan.method.name in ("layer_norm", "rms_norm")
+    for rows, n in ((*BOTH, *PARTIAL) if along_rows else BOTH) if plan.heavy else ():
         yield plan.rows("many rows", f"{rows} rows of {n}", values.ordinary, rows, n, quick=rows == 1030)
 
 
 def shapes(plan: Plan) -> Iterator[Case]:
     """Ranks 2 to 5, several normalized axes, groups of 1, 3 and C."""
     yield from _by_pattern(plan)
+    yield from _square(plan)
     name = plan.method.name
     if name in ("layer_norm", "rms_norm"):
         for shape, ndim in (
@@ -81,6 +86,18 @@ def shapes(plan: Plan) -> Iterator[Case]:
                 label = f"{channels} channels in {groups} groups, {len(spatial)} spatial axes"
                 shape_ = Shape((2, channels, *spatial), {"num_groups": groups})
                 yield plan.at("shapes", label, values.ordinary, shape_, quick=quick)
+
+
+def _square(plan: Plan) -> Iterator[Case]:
+    """Axes of one length: a kernel that finds its axis by its length takes the wrong one."""
+    known = plan.method.signature.parameters
+    for rank in (2, 3, 4) if plan.normalized_ndim in (None, 1) else ():
+        options: dict[str, Any] = {"num_groups": 2} if "num_groups" in known else {}
+        if "axes" in known:
+            options["axes"] = (0, *range(2, rank))
+        if (plan.method.name, rank) != ("instance_norm", 2):  # one value a statistic
+            shape = Shape((4,) * rank, options)
+            yield plan.at("shapes", f"{rank} axes of 4", values.ordinary, shape, quick=rank < 4)
 
 
 def _by_pattern(plan: Plan) -> Iterator[Case]:

@@ -108,7 +108,7 @@ _ALL = [
     _examined("edge.y", "edge", "y of one value a statistic, one row, one channel, nothing at all"),
     _examined("edge.gradients", "edge", "gradients there", _BACKWARD),
     _examined("edge.state", "edge", "running statistics there", _STATE),
-    _examined("size.y", "size", "y on rows of 2 to 65,537 entries and on 1 to 70,001 rows"),
+    _examined("size.y", "size", "y on rows of 2 to 65,537 entries and on 1 to 65,541 rows"),
     _examined("size.gradients", "size", "gradients there", _BACKWARD),
     _examined("size.state", "size", "running statistics there", _STATE),
     _examined("spectrum.y", "numerics", "whitened y at repeated, nearly repeated and vanishing eigenvalues", "a whitening"),
