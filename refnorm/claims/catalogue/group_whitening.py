@@ -129,7 +129,7 @@ def measure_feasibility(sweep: Sweep) -> Result:
         Number("of these, allowed by counting and infeasible", between, asserted=False),
         Number(f"{len(group)} settings (d, g): group whitening answers where g (g + 1) <= d and refuses elsewhere", right, None,
                len(group), len(group)),
-        Number(f"{len(maps)} settings (C, g, positions): where (C / g) positions >= g + 1", mapped, None, len(maps),
+        Number(f"{len(maps)} settings (C, g, positions): (C / g) positions >= g + 1", mapped, None, len(maps),
                len(maps)),
         Number("worst |cov - I| of those without positions", max(miss for *_, miss in answers if not np.isnan(miss)), high=1e-8),
         Number("d = 256, g = 16: refused (1) or not (0)", float(np.isnan(whitened(256, 16))), None, 1, 1,
