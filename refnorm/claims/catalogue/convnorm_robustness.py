@@ -103,8 +103,8 @@ def measure(sweep: Sweep) -> Result:
         "reported",
         f"With ConvNorm alone the convolutions' norms stay at {worst['layer1']:.2f} and {worst['layer2']:.2f} at most; sqrt(8) "
         "and 4 bound them in training, and evaluation runs a preconditioner of older weights. Robustness to noise does not "
-        f"show here, accuracy of ConvNorm less plain: {says}, least and most of the seeds. Batch norm behind it divides by small "
-        "deviations and gives the bound away.",
+        f"show here, accuracy of ConvNorm less plain: {says}, least and most of the seeds. Batch norm behind it divides by "
+        "small deviations and gives the bound away.",
         {
             "norms": (("network", "layer 1", "norm 1", "layer 2", "norm 2", "output"), rows),
             "noise": (("network", "noise", "strength", "accuracy"), noise_rows),

@@ -131,7 +131,7 @@ def measure_feasibility(sweep: Sweep) -> Result:
                len(group), len(group)),
         Number(f"{len(maps)} settings (C, g, positions): (C / g) positions >= g + 1", mapped, None, len(maps),
                len(maps)),
-        Number("worst |cov - I| of those without positions", max(miss for *_, miss in answers if not np.isnan(miss)), high=1e-8),
+        Number("worst |cov - I| of those with none", max(miss for *_, miss in answers if not np.isnan(miss)), high=1e-8),
         Number("d = 256, g = 16: refused (1) or not (0)", float(np.isnan(whitened(256, 16))), None, 1, 1,
                note="used by the authors for MNIST; 16 x 16 centred has rank 15, which eps hides"),
     ]  # fmt: skip
