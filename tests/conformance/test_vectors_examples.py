@@ -90,7 +90,7 @@ def test_rust_judges_a_right_and_a_wrong_layer_norm(tmp_path, raw):
     absent = subprocess.run([judge, tmp_path], capture_output=True, text=True, timeout=100)
     assert absent.returncode == 2 and "manifest.txt: No such file" in absent.stderr
     assert subprocess.run([judge], capture_output=True, timeout=100).returncode == 2
-    for fault, result in ((("/ n + eps", "/ (n - 1.0) + eps"), "y"), (("- a - ", "- "), "dx")):
+    for fault, result in ((("/ n + eps", "/ (n - 1.0) + eps"), "y"), (("- a - ", "- a / 2.0 - "), "dx")):
         assert fault[0] in kernel
         done = subprocess.run([rust_judge(tmp_path, kernel.replace(*fault)), raw], capture_output=True, text=True, timeout=100)
         assert done.returncode == 1 and f": {result}[" in done.stdout.splitlines()[0]
