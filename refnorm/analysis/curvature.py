@@ -1,4 +1,4 @@
-"""Spectra of Hessians, in training mode: the loss is one function of the batch, batch norm's coupling of samples included.
+"""Spectra of Hessians and Fisher matrices, in training mode: the loss is one function of the batch, batch norm's coupling of samples included.
 
 Exact for small networks, H e_i for every i.  For larger ones from products H v alone:
 
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refnorm.autodiff import hvp
+from refnorm.autodiff import hvp, jvp, vjp
 from refnorm.nets import Network, cross_entropy, from_vector, to_vector
 
 Product = Callable[[np.ndarray], np.ndarray]
@@ -44,6 +44,34 @@ def hessian_product(
         return loss(network.apply(from_vector(vector, parameters), x, state, training)[0], labels)
 
     return lambda v: hvp(objective, w, v)
+
+
+def fisher_product(
+    network: Network,
+    parameters: Mapping[str, Any],
+    x: np.ndarray,
+    training: bool = True,
+    state: Mapping[str, Any] | None = None,
+) -> Product:
+    """v -> F v, the Fisher matrix of softmax outputs, J' S J / N with S = diag(p) - p p' of each sample.
+
+    J is the derivative of the whole batch's outputs, so in training mode each row of it sees the others through the statistics.
+    Also the Gauss-Newton part of the Hessian of the cross-entropy: the rest is the curvature of the outputs.
+    """
+    w = to_vector(parameters)
+
+    def outputs(vector: Any) -> Any:
+        return network.apply(from_vector(vector, parameters), x, state, training)[0]
+
+    z, pull = vjp(outputs, w)
+    p = np.exp(z - np.max(z, axis=1, keepdims=True))
+    p = p / np.sum(p, axis=1, keepdims=True)
+
+    def product(v: np.ndarray) -> np.ndarray:
+        u = jvp(outputs, w, v)[1]                             # J v
+        return pull(p * (u - np.sum(p * u, axis=1, keepdims=True)) / len(x))[0]
+
+    return product
 
 
 def matrix_of(product: Product, size: int) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from refnorm.analysis.curvature import (
+    fisher_product,
     hessian_product,
     lanczos,
     largest_eigenvalue,
@@ -11,6 +12,7 @@ from refnorm.analysis.curvature import (
     outliers,
     spectral_density,
 )
+from refnorm.autodiff import jacobian
 from refnorm.nets import MLP, ConvNet, from_vector, loss_and_gradients, to_vector
 
 RNG = np.random.default_rng(0)
@@ -43,6 +45,25 @@ def test_the_product_is_the_slope_of_the_gradient(net):
     H = np.stack([product(e) for e in np.eye(len(w))])
     np.testing.assert_allclose(H, H.T, atol=1e-12)
     np.testing.assert_allclose(matrix_of(product, len(w)) @ v, product(v), atol=1e-10)
+
+
+@pytest.mark.parametrize("norm", [None, "batch_norm"])
+def test_the_fisher_product_is_that_of_the_jacobian(norm):
+    net = MLP((4, 5, 3), norm=norm, activation="tanh")
+    p, x = net.parameters(0), RNG.normal(size=(6, 4))
+    J = jacobian(lambda w: net.apply(from_vector(w, p), x)[0])(to_vector(p))              # (N, K, P)
+    q = np.exp(net.apply(p, x)[0])
+    q = q / q.sum(axis=1, keepdims=True)
+    S = np.eye(3) * q[:, None, :] - q[:, :, None] * q[:, None, :]
+    F = np.einsum("nkp,nkl,nlq->pq", J, S, J) / 6
+    np.testing.assert_allclose(matrix_of(fisher_product(net, p, x), len(F)), F, atol=1e-13)
+
+
+def test_of_a_linear_network_the_fisher_matrix_is_the_hessian():
+    net = MLP((4, 3))
+    p, x, labels = net.parameters(0), RNG.normal(size=(6, 4)), np.arange(6) % 3
+    v = RNG.normal(size=to_vector(p).size)
+    np.testing.assert_allclose(fisher_product(net, p, x)(v), hessian_product(net, p, x, labels)(v), atol=1e-13)
 
 
 def test_a_batch_coupled_hessian_is_not_the_mean_of_the_samples():
