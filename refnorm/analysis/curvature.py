@@ -1,4 +1,4 @@
-"""Spectra of Hessians and Fisher matrices, in training mode: the loss is one function of the batch, batch norm's coupling of samples included.
+"""Spectra of Hessians and Fisher matrices in training mode: the loss is one function of the batch, samples coupled by norms.
 
 Exact for small networks, H e_i for every i.  For larger ones from products H v alone:
 
