@@ -37,8 +37,12 @@ def bench(
     from rich.progress import Progress
 
     console = Console()
+    if backend == "cuda" and against == "torch":
+        from . import cuda
+
+        return cuda.bench(file, only, rounds)
     if backend != "numba" or against != "torch":
-        console.print(f"refnorm: bench knows backend numba against torch, not {backend} against {against}", style="red")
+        console.print(f"refnorm: bench knows numba and cuda against torch, not {backend} against {against}", style="red")
         return 2
     try:
         import torch

@@ -23,8 +23,8 @@ from refnorm.anatomy.backends import NoKernel
 from refnorm.anatomy.method import NORMS, Cache, Method
 from refnorm.anatomy.norm import Call, Norm, running_statistics
 from refnorm.anatomy.precision import narrow
-from refnorm.kernels.cpu.contract import Recipe, _recipe, has_kernels
 from refnorm.kernels.cpu.form import Form, form_of
+from refnorm.kernels.cpu.recipes import Recipe, has_kernels, recipe_of
 
 from . import statistics_of
 from .arrays import Host, Library, Span, adopt, c_strides, on_device
@@ -117,7 +117,7 @@ def work(method: Method, arguments: Mapping[str, Any], x: Any) -> Work:
     if form is None:
         raise NoKernel(_absent(method, f"{triple.x} of shape {x.shape}, parameters along {run}, in this order of memory"))
     span = in_order(span, form.order)
-    recipe, eps = _recipe(triple, call)
+    recipe, eps = recipe_of(triple, call)
     offset, factor = _scale(triple, call, recipe)
     first, second = (*given, None, None)[:2]
     make = partial(_parameter, library, form, lengths, span)

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 from .arrays import Span
 from .launch import ceil
 
 THREADS = 256
 
 
-@cache
-def kernel() -> Any:
-    from .jit import cuda, int64
-
-    @cuda.jit
-    def gather(source: Any, base: Any, lengths: Any, strides: Any, count: Any, out: Any) -> None:
-        """out[i] = the i-th entry of the source in the order of `lengths`; one thread an entry, as bits."""
-        i = int64(cuda.grid(1))
-        if i >= count:
-            return
-        rest, at = i, int64(base)
-        for d in range(len(lengths)):
-            axis = len(lengths) - 1 - d
-            at += rest % lengths[axis] * strides[axis]
-            rest //= lengths[axis]
-        out[i] = source[at]
-
-    return gather
-
-
 def gathered(span: Span, order: tuple[int, ...]) -> Span:
     """A copy whose axes are the span's in `order`, contiguous."""
     from .device import launch
+    from .small import gather
 
     shape, strides = tuple(span.shape[a] for a in order), tuple(span.strides[a] for a in order)
     out = span.library.empty(shape, span.dtype)
@@ -44,5 +22,5 @@ def gathered(span: Span, order: tuple[int, ...]) -> Span:
     source = span.library.view(span.pointer + below * span.dtype.itemsize, above - below + 1, span.dtype, span.owner)
     lengths, steps = (shape, strides) if shape else ((1,), (1,))
     grid, given = (ceil(span.size, THREADS), 1), (source, -below, lengths, steps, span.size, out.flat())
-    launch(kernel(), grid, (THREADS, 1), span.library, *given)
+    launch(gather, grid, (THREADS, 1), span.library, *given)
     return out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,40 +19,6 @@ if TYPE_CHECKING:
 THREADS = 128
 
 
-@cache
-def kernels() -> tuple[Any, Any, Any]:
-    """(stack, spread_running, update)."""
-    from .jit import cuda, float64, int64
-    from .memory import read, write
-    from .statistics import spread
-
-    @cuda.jit
-    def stack(kept: Any, row: Any, neutral: Any, given: Any, count: Any, statistics: Any) -> None:
-        """statistics[row] = kept, or `neutral`; one thread an entry."""
-        i = int64(cuda.grid(1))
-        if i < count:
-            statistics[row, i] = read(kept, i) if given else neutral
-
-    @cuda.jit
-    def spread_running(
-        operation: Any, mean: Any, means: Any, var: Any, variances: Any, count: Any, m: Any, eps: Any, statistics: Any
-    ) -> None:
-        """Statistics from running ones, of one entry or of `count`."""
-        i = int64(cuda.grid(1))
-        if i < count:
-            statistics[0, i], statistics[1, i] = float64(read(mean, i % means)), float64(read(var, i % variances))
-            statistics[2, i] = spread(operation, statistics[1, i], m, eps)
-
-    @cuda.jit
-    def update(old: Any, entries: Any, statistics: Any, row: Any, count: Any, weight: Any, bessel: Any, new: Any) -> None:
-        """new = (1 - weight) old + weight bessel statistics[row]."""
-        i = int64(cuda.grid(1))
-        if i < count:
-            write(new, i, (1 - weight) * float64(read(old, i % entries)) + weight * bessel * statistics[row, i])
-
-    return stack, spread_running, update
-
-
 def table(statistics: Span, count: int) -> Any:
     """(3, B) as kernels take it."""
     return statistics.flat().reshape(3, max(count, 1))
@@ -61,36 +26,40 @@ def table(statistics: Span, count: int) -> Any:
 
 def stacked(w: Work, kept: list[Any]) -> Span:
     """Statistics (3, B) in memory order from (B, D, 1) each."""
+    from .contract import in_order
+    from .small import stack
+
     statistics = w.empty((3, max(w.statistics, 1)))
     for row, (one, neutral) in enumerate(zip(kept, (0.0, 0.0, 1.0), strict=True)):
         source = statistics
         if one is not None:
             span = on_device(one, w.library, "saved").seen(tuple(w.form.blocks[a] for a in w.form.reference))
             back = tuple(int(a) for a in np.argsort(w.form.reference))
-            from .contract import in_order
-
             source = in_order(span, back)
         grid, threads = (ceil(w.statistics, THREADS), 1), (THREADS, 1)
         given = (source.flat(), row, neutral, one is not None, w.statistics, table(statistics, w.statistics))
-        launch(kernels()[0], grid, threads, w.library, *given)
+        launch(stack, grid, threads, w.library, *given)
     return statistics
 
 
 def running(w: Work, state: Any, statistics: Span) -> Any:
     """Statistics of a state, one a channel, into `statistics`; and what is saved of them."""
     from .contract import _kept
+    from .small import spread_running
 
     channels(w)
     mean, var = (on_device(_as_array(getattr(state, name)), w.library, f"state.{name}") for name in ("mean", "var"))
     given = (mean.flat(), max(mean.size, 1), var.flat(), max(var.size, 1))
     grid, threads = (ceil(w.statistics, THREADS), 1), (THREADS, 1)
     rest = (w.statistics, w.call.part.blocks[2], w.eps, table(statistics, w.statistics))
-    launch(kernels()[1], grid, threads, w.library, w.recipe.code, *given, *rest)
+    launch(spread_running, grid, threads, w.library, w.recipe.code, *given, *rest)
     return w.recipe.saved(*_kept(w, statistics))
 
 
 def updated(w: Work, triple: Any, arguments: Mapping[str, Any], statistics: Span) -> Any:
     """The state after this batch, on the device: the running statistics are neither read nor waited for."""
+    from .small import update
+
     state = triple._fresh(arguments) if arguments["state"] is None else arguments["state"]
     if not w.training:
         return state
@@ -105,7 +74,7 @@ def updated(w: Work, triple: Any, arguments: Mapping[str, Any], statistics: Span
         out = w.empty((c,), old.dtype)
         bessel = m / max(m - 1, 1) if name == "var" and population.variance == "unbiased" else 1.0
         given = (old.flat(), max(old.size, 1), table(statistics, w.statistics), row, c, float(new), float(bessel))
-        launch(kernels()[2], (ceil(c, THREADS), 1), (THREADS, 1), w.library, *given, out.flat())
+        launch(update, (ceil(c, THREADS), 1), (THREADS, 1), w.library, *given, out.flat())
         moved[name] = out.given_back()
     return state._replace(**moved, count=state.count + 1)
 

@@ -1,5 +1,5 @@
-"""Every kernel and every branch of the dispatch against the reference, in the simulator; test_cuda.py runs this in its own
-process."""
+"""Every kernel and every branch of the dispatch against the reference, in the simulator; test_without_a_gpu.py runs this in
+its own process."""
 
 import ml_dtypes
 import numpy as np
@@ -19,7 +19,6 @@ from refnorm.kernels.cuda import (
     rows_backward,
     statistics,
 )
-from tests.kernels.cuda import simulator  # noqa: F401  first
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 SMALL = launch.Limits(
@@ -135,7 +134,7 @@ BRANCHES = {
     "columns in strips": ("batch_norm", (150, 3, 2), {"channel_axis": -1}, np.float64),
     "columns in groups": ("group_norm", (2, 9, 8), {"num_groups": 2, "channel_axis": -1}, np.float32),
     "columns of float16": ("instance_norm", (2, 9, 8), {"channel_axis": -1}, np.float16),
-    "columns, many": ("batch_norm", (3, 133), {}, np.float32),
+    "columns, many": ("batch_norm", (3, 131), {}, np.float64),
     "positions": ("position_norm", (2, 5, 3, 4), {}, np.float32),
     "weights": ("weight_norm", (3, 30), {}, np.float32),
     "weights, columns": ("weight_norm", (30, 4), {"dim": 1}, np.float32),
@@ -150,7 +149,9 @@ def test_every_branch(branch):
 
 
 @pytest.mark.parametrize("ratio", [1e3, 1e6])
-@pytest.mark.parametrize("branch", ["rows, a warp each", "rows, long", "planes in parts", "planes, a team a block", "columns", "positions"])
+@pytest.mark.parametrize(
+    "branch", ["rows, a warp each", "rows, long", "planes in parts", "planes, a team a block", "columns", "positions"]
+)
 def test_accurate_at_any_ratio_of_mean_to_deviation(branch, ratio):
     name, shape, options, dtype = BRANCHES[branch]
     method = rn.NORMS["layer_norm" if name == "rms_norm" else name]
@@ -162,11 +163,11 @@ def test_accurate_at_any_ratio_of_mean_to_deviation(branch, ratio):
 def test_one_result_for_a_row_whatever_the_batch():
     """The same bits alone, among others, and where 16-byte accesses are not possible."""
     rng = np.random.default_rng(0)
-    for n in (7, 40, 200, 523, 520):
-        x, gamma, beta, dy = (rng.normal(size=s).astype(np.float32) for s in ((6, n), n, n, (6, n)))
+    for n in (7, 40, 130, 520):
+        x, gamma, beta, dy = (rng.normal(size=s).astype(np.float32) for s in ((3, n), n, n, (3, n)))
         y, cache = rn.layer_norm.forward(x, gamma, beta, backend="cuda")
         dx, *_ = rn.layer_norm.backward(dy, cache, backend="cuda")
-        for i in (0, 3):
+        for i in (0, 2):
             room = np.empty(n + 1, np.float32)       # 4 bytes past a boundary of 16
             for place in (np.empty((1, n), np.float32), room[1:].reshape(1, n)):
                 place[:] = x[i]
@@ -195,7 +196,9 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("name", "options"), [("layer_norm", {}), ("layer_norm", {"axis": 1}), ("batch_norm", {}), ("position_norm", {})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("layer_norm", {}), ("layer_norm", {"axis": 1}), ("batch_norm", {}), ("position_norm", {})]
+)
 def test_layouts(name, options, layout):
     arguments, dy = drawn(rn.NORMS[name], (3, 4, 6), options, np.float32)
     laid = {k: LAYOUTS[layout](v) if isinstance(v, np.ndarray) and v.ndim > 1 else v for k, v in arguments.items()}

@@ -1,8 +1,8 @@
 """Numba's CUDA simulator, made complete enough for the kernels: import this first, in a process of its own.
 
-What Numba's own lacks: warp shuffles, threads that do not race (shared.array is created without a lock there) nor poll, the fake
-`cuda` module in every module of kernels and not in the kernel's alone, arrays made from a pointer.  The kernels' intrinsics are
-LLVM; memory_in_python stands in their place.
+What Numba's own lacks: warp shuffles, threads that do not race (shared.array is created without a lock there) nor poll, the
+fake `cuda` module in every module of kernels and not in the kernel's alone, arrays made from a pointer.  The kernels'
+intrinsics are LLVM; memory_in_python stands in their place.
 """
 
 import os
@@ -17,6 +17,7 @@ import numpy as np
 from numba import cuda
 from numba.cuda.simulator import api, kernel, kernelapi
 from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
 
 class Block:
     """A thread block whose threads take turns: one runs at a time, up to its next barrier or shuffle.
@@ -81,18 +82,18 @@ class Lane(threading.Thread):
             self.meet()
         self.at_barrier = False
 
-    def exchange(self, value, source):
-        """The value of lane source(lane) of this warp."""
+    def exchange(self, value, k):
+        """The value of lane ^ k of this warp."""
         self.meetings += 1
         values = self.block.exchanged.setdefault((self.thread_id >> 5, self.meetings), {})
         lane = self.thread_id & 31
         values[lane] = value
         self.meet()
-        return values.get(source(lane), value)
+        return values.get(lane ^ k, value)
 
 
 kernel.BlockManager = Block
-kernelapi.FakeCUDAModule.shfl_xor_sync = lambda self, mask, value, k: threading.current_thread().exchange(value, lambda i: i ^ k)
+kernelapi.FakeCUDAModule.shfl_xor_sync = lambda self, mask, value, k: threading.current_thread().exchange(value, k)
 
 
 def shared_array(self, shape, dtype, alignment=None):

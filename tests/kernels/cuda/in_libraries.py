@@ -1,0 +1,158 @@
+"""Arrays of other libraries, in place: a made-up one whose device memory is the simulator's.  test_without_a_gpu.py runs this:
+pytest -p tests.kernels.cuda.simulator tests/kernels/cuda/in_libraries.py
+"""
+
+import numpy as np
+import pytest
+from numba import cuda
+
+import refnorm as rn
+from refnorm.kernels.cuda import adopt, launch
+from refnorm.kernels.cuda.arrays import c_strides
+from tests.kernels.cuda.in_simulator import SMALL
+
+
+class Tensor:
+    """An array of another library: its interface alone."""
+
+    def __init__(self, array, stream=None, **changed):
+        self.array, self.stream, self.changed = array, stream, changed
+        self.dtype = array.dtype
+
+    @property
+    def __cuda_array_interface__(self):
+        described = {**self.array.__array_interface__, "version": 3, "stream": self.stream, **self.changed}
+        return {k: v for k, v in described.items() if k != "descr"}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(launch, "LIMITS", SMALL)
+
+
+def host(array):
+    return array.copy_to_host()
+
+
+def drawn(*shapes, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=s).astype(dtype) for s in shapes]
+
+
+def test_arrays_are_read_in_place_and_results_are_device_arrays():
+    x, gamma, beta, dy = drawn((3, 8), 8, 8, (3, 8))
+    given = [Tensor(a) for a in (x, gamma, beta)]
+    assert adopt(given[0], "x").pointer == x.ctypes.data
+    y, cache = rn.layer_norm.forward(*given, backend="cuda")
+    right, right_cache = rn.layer_norm.forward(x, gamma, beta)
+    assert not isinstance(y, np.ndarray)
+    np.testing.assert_allclose(host(y), right, atol=1e-6)
+    for a, b in zip(cache.saved, right_cache.saved, strict=True):
+        assert a.shape == b.shape == (3, 1, 1)
+        np.testing.assert_allclose(host(a), b, rtol=1e-12)
+    gradients = rn.layer_norm.backward(Tensor(dy), cache, backend="cuda")
+    for found, wanted in zip(gradients, rn.layer_norm.backward(dy, right_cache), strict=True):
+        np.testing.assert_allclose(host(found), wanted, atol=2e-6)
+
+
+def test_strided_and_misaligned_memory():
+    (room,) = drawn((4, 9, 3))
+    for x in (room[:, 1:, 0], room[::2, ::-1, 1], room[1:, 1:8].transpose(2, 0, 1), room.reshape(-1)[1:21].reshape(4, 5)):
+        y, cache = rn.layer_norm.forward(Tensor(x), backend="cuda")
+        np.testing.assert_allclose(host(y), rn.layer_norm(x), atol=1e-6)
+        dx, *_ = rn.layer_norm.backward(y, cache, backend="cuda")
+        wanted = rn.layer_norm.backward(host(y).astype(np.float32), rn.layer_norm.forward(x)[1])[0]
+        np.testing.assert_allclose(host(dx), wanted, atol=1e-6)
+
+
+def test_channels_last_memory_is_read_in_place_and_kept():
+    (x,) = drawn((2, 5, 4, 6))
+    seen = np.moveaxis(x, -1, 1)                     # (N, C, H, W) in the order N, H, W, C
+    y, _ = rn.group_norm.forward(Tensor(seen), num_groups=2, backend="cuda")
+    assert y.strides == seen.strides
+    np.testing.assert_allclose(host(y), rn.group_norm(seen, num_groups=2), atol=1e-6)
+
+
+def test_a_state_on_the_device_stays_there():
+    x, gamma, mean, var, dy = drawn((4, 3, 5), 3, 3, 3, (4, 3, 5))
+    var = np.abs(var)
+    state, right_state = rn.batch_norm.state(Tensor(mean), Tensor(var)), rn.batch_norm.state(mean, var)
+    y, cache, new = rn.batch_norm.forward(Tensor(x), Tensor(gamma), state=state, backend="cuda")
+    right, right_cache, right_new = rn.batch_norm.forward(x, gamma, state=right_state)
+    np.testing.assert_allclose(host(y), right, atol=1e-6)
+    for a, b in zip(new[:2], right_new[:2], strict=True):
+        assert not isinstance(a, np.ndarray) and host(a).dtype == b.dtype
+        np.testing.assert_allclose(host(a), b, rtol=1e-6)
+    assert new.count == right_new.count
+    y, cache, _ = rn.batch_norm.forward(Tensor(x), Tensor(gamma), state=new, training=False, backend="cuda")
+    right, right_cache, _ = rn.batch_norm.forward(x, gamma, state=right_new, training=False)
+    np.testing.assert_allclose(host(y), right, atol=1e-6)
+    gradients = rn.batch_norm.backward(Tensor(dy), cache, backend="cuda")[:2]
+    for a, b in zip(gradients, rn.batch_norm.backward(dy, right_cache)[:2], strict=True):
+        np.testing.assert_allclose(host(a), b, atol=5e-6)
+
+
+def test_a_fresh_state_on_the_device():
+    (x,) = drawn((4, 3, 5))
+    for options in ({}, {"momentum": None}, {"dialect": "keras"}):
+        _, _, new = rn.batch_norm.forward(Tensor(x), **options, backend="cuda")
+        right = rn.batch_norm.forward(x, **options)[2]
+        for a, b in zip(new[:2], right[:2], strict=True):
+            np.testing.assert_allclose(host(a), b, rtol=1e-6)
+
+
+def test_a_cache_from_the_device_serves_the_reference():
+    x, dy = drawn((3, 8), (3, 8))
+    _, cache = rn.layer_norm.forward(Tensor(x), backend="cuda")
+    kept = cache._replace(saved=type(cache.saved)(*(host(a) for a in cache.saved)))
+    wanted = rn.layer_norm.backward(dy, rn.layer_norm.forward(x)[1])[0]
+    np.testing.assert_allclose(rn.layer_norm.backward(dy, kept)[0], wanted, atol=1e-6)
+
+
+def test_the_caller_s_stream_is_used(monkeypatch):
+    streams = []
+    monkeypatch.setattr(cuda, "external_stream", lambda pointer: streams.append(pointer) or 0)
+    (x,) = drawn((2, 8))
+    rn.layer_norm(Tensor(x, stream=1234), backend="cuda")
+    assert set(streams) == {1234}
+
+
+@pytest.mark.parametrize(
+    ("array", "error", "words"),
+    [
+        (Tensor(np.ones((2, 4), np.int32)), TypeError, "x has dtype int32; it must be one of float64"),
+        (Tensor(np.ones((2, 4), np.float32), mask=1), TypeError, "x has a mask"),
+        (Tensor(np.ones((2, 4), np.float32), strides=(18, 4)), ValueError, "multiples of its 4 bytes"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(array, error, words):
+    with pytest.raises(error, match=words):
+        rn.layer_norm(array, backend="cuda")
+
+
+def test_the_reference_refuses_device_arrays():
+    with pytest.raises(TypeError, match="x is a Tensor; it must be a NumPy array"):
+        rn.layer_norm(Tensor(np.ones((2, 4))))
+
+
+def test_arrays_on_two_devices_are_refused():
+    x, gamma = (adopt(Tensor(a), "x") for a in drawn((2, 4), 4))
+    x.library.device, gamma.library.device = 0, 1
+    with pytest.raises(ValueError, match="gamma is on device 1, x on device 0; they must be on the same one"):
+        rn.layer_norm(x, gamma, backend="cuda")
+
+
+def test_dy_of_another_type_is_refused():
+    (x,) = drawn((2, 4))
+    _, cache = rn.layer_norm.forward(Tensor(x), backend="cuda")
+    with pytest.raises(TypeError, match="dy has dtype float64; on the device it must have x's, float32"):
+        rn.layer_norm.backward(Tensor(np.ones((2, 4))), cache, backend="cuda")
+
+
+def test_empty_arrays_launch_nothing():
+    y, _ = rn.layer_norm.forward(Tensor(np.ones((0, 4), np.float32)), backend="cuda")
+    assert tuple(y.shape) == (0, 4)
+
+
+def test_strides_in_entries():
+    assert c_strides((2, 3, 4)) == (12, 4, 1) and c_strides(()) == ()
