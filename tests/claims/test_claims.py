@@ -20,6 +20,9 @@ for name in ("matplotlib", "sklearn"):
 
 QUICK = {
     "activation-gains",
+    "certified-radius",
+    "convolution-spectra",
+    "exemplar-normalization",
     "kronecker-factors",
     "layer-conditioning",
     "residual-growth",

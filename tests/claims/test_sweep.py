@@ -99,12 +99,20 @@ if __name__ == "__main__":
     assert (tmp_path / "died").exists()
 
 
-def test_mpi(tmp_path):
+def on_mpi(*arguments):
     mpiexec = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if importlib.util.find_spec("mpi4py") is None or mpiexec is None:
         pytest.skip("mpi4py, or an MPI under it, is not installed: pip install 'refnorm[cluster]' mpich")
+    return run([mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", *arguments])
+
+
+def test_mpi(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT + '\nif __name__ == "__main__":\n    main("mpi", "")\n')
-    command = [mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", str(script)]
-    done = run(command)
+    done = on_mpi(str(script))
     assert "the same bits" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_command_on_mpi():
+    done = on_mpi("-m", "refnorm", "reproduce", "newton-steps", "--executor", "mpi")
+    assert done.returncode == 0 and "all asserted numbers hold" in done.stdout, done.stdout + done.stderr
