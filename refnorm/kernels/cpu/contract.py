@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,45 +22,24 @@ from refnorm.anatomy.backends import NoKernel
 from refnorm.anatomy.method import NORMS, Cache, Method
 from refnorm.anatomy.norm import Call, Norm, running_statistics
 from refnorm.anatomy.precision import narrow, wide
-from refnorm.anatomy.recovery import Affine, Gain, Identity, Scale
-from refnorm.operations import center, deviation, rms, standardize, weight_standardize
 
-from . import columns, columns_backward, planes, positions, row, rows, rows_lanes
+from . import columns, columns_backward, planes, positions, rows, rows_lanes
 from .form import Form, form_of
+from .recipes import Recipe, has_kernels, recipe_of
 from .storage import arithmetic, as_stored
 
 
-class Recipe(NamedTuple):
-    """How an operation is computed here, and what is saved of it."""
+class Plan(NamedTuple):
+    """What a call's shapes and options decide, in the kernels' terms."""
 
-    code: int
-    saved: Callable[[np.ndarray, np.ndarray, np.ndarray], Any]        # (mean, var, rstd), each (B, D, 1)
-    on_unit_sphere: bool = False
-
-
-def _weight_standardized(spread: str, mean: Any, var: Any, rstd: Any, eps: float, m: int) -> Any:
-    return weight_standardize.Saved(mean, var, rstd, weight_standardize.SPREADS[spread](var, eps, m)[1])
-
-
-RECIPES = {
-    "standardize": Recipe(row.STANDARDIZE, standardize.Saved),
-    "rms": Recipe(row.RMS, lambda mean, square, rstd: rms.Saved(square, rstd)),
-    "center": Recipe(row.CENTER, lambda mean, var, rstd: center.Saved(mean)),
-    "deviation": Recipe(row.DEVIATION, deviation.Saved),
-}
-ON_UNIT_SPHERE = {f"{name} / sqrt(M)": recipe._replace(on_unit_sphere=True) for name, recipe in RECIPES.items()}
-SPREADS = {"inside": row.STANDARDIZE, "outside": row.SAMPLE_DEVIATION, "floor": row.FLOOR}
-WEIGHT_STANDARDIZE = "weight standardize"
-
-
-def has_kernels(method: Method) -> bool:
-    """Is a method an operation and a recovery that the kernels here know?"""
-    triple = method.triple
-    return (
-        isinstance(triple, Norm)
-        and triple.operation.name in (*RECIPES, *ON_UNIT_SPHERE, WEIGHT_STANDARDIZE)
-        and isinstance(triple.recovery, (Identity, Affine, Scale, Gain))
-    )
+    call: Call
+    form: Form
+    recipe: Recipe
+    eps: float
+    dialect: Any
+    lying: tuple[int, ...]                        # axes of x, broadcasts against it
+    radius: float                                 # of the sphere that rows are put onto, over sqrt(M)
+    unit: Any                                     # what scale is at a parameter of 1: dy/dparameter = unit xhat
 
 
 class Work(NamedTuple):
@@ -72,49 +52,78 @@ class Work(NamedTuple):
     training: bool
     scale: np.ndarray
     shift: np.ndarray
-    unit: Any                                     # what scale is at a parameter of 1: dy/dparameter = unit xhat
+    unit: Any
     number: Any                                   # the arithmetic's type
 
 
+PLANS: dict[tuple, Plan] = {}
+"""Plans by shapes and options: half of what a small call takes is making one.  PLANS_KEPT of them, then it starts anew."""
+
+PLANS_KEPT = 256
+
+
 def work(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> Work:
-    """A call, checked by the reference, and laid out.  Raises ValueError for what there is no kernel for."""
+    """A call, checked by the reference, and laid out.  Raises NoKernel for what there is no kernel for."""
+    triple, key = method.triple, _key(method, arguments, x)
+    plan = PLANS.get(key) if key is not None else None
+    if plan is None:
+        plan = planned(method, arguments, x)
+        if key is not None:
+            if len(PLANS) >= PLANS_KEPT:
+                PLANS.clear()
+            PLANS[key] = plan
+    parameters = tuple(arguments[name] for name in triple.recovery.parameters)
+    call, number = replace(plan.call, parameters=parameters), arithmetic(x.dtype)
+    given = dict(zip(triple.recovery.parameters, parameters, strict=True))
+    scale, beta = _scale(triple, call, plan.lying, plan.radius, given), given.get("beta")
+    shift = np.zeros(plan.lying) if beta is None else call.layout.along(wide(beta), triple.recovery.name)
+    scale, shift = plan.form.parameter(scale, number), plan.form.parameter(shift, number)
+    return Work(call, plan.form, plan.recipe, plan.eps, arguments.get("training", True), scale, shift, plan.unit, number)
+
+
+def _key(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> tuple | None:
+    """All that a plan depends on; None for a call with a state or a mask, whose arrays are checked each time."""
+    if arguments.get("state") is not None or arguments.get("mask") is not None or not arguments.get("training", True):
+        return None
+    options = tuple((k, type(v), id(v) if k == "dialect" else v) for k, v in arguments.items() if k not in method.arrays)
+    shapes = tuple(None if arguments[name] is None else np.shape(arguments[name]) for name in method.arrays[1:])
+    key = (method.name, x.shape, x.strides, x.dtype, shapes, options)
+    try:
+        hash(key)
+    except TypeError:                               # a list of axes
+        return None
+    return key
+
+
+def planned(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> Plan:
     triple = method.triple
     # Of x the reference's checks read shape and dtype alone: a zero-strided stand-in, whose reshapes cost nothing.
-    stand_in = np.broadcast_to(np.zeros((), x.dtype), x.shape)
-    call = triple.call(**{**arguments, triple.x: stand_in})
+    call = triple.call(**{**arguments, triple.x: np.broadcast_to(np.zeros((), x.dtype), x.shape)})
     if call.weighted:
         raise NoKernel(_absent(method, "weighted or masked statistics"))
     laid = call.layout.read(x)
-    recipe, eps = _recipe(triple, call)
+    recipe, eps = recipe_of(triple, call)
+    lying = (1,) * laid.ndim
+    radius = 1 / math.sqrt(call.part.blocks[2]) if recipe.on_unit_sphere else 1.0
     given = dict(zip(triple.recovery.parameters, call.parameters, strict=True))
-    factors = {k: None if v is None or k == "beta" else wide(v) for k, v in given.items()}
-    ones = np.ones((1,) * laid.ndim)
-    recovered = partial(triple.recovery.forward, layout=call.layout, **call.recovery_options)
-    unit = recovered(ones, *(None for _ in given)) * (1 / math.sqrt(call.part.blocks[2]) if recipe.on_unit_sphere else 1.0)
-    scale = recovered(ones, *factors.values()) * (1 / math.sqrt(call.part.blocks[2]) if recipe.on_unit_sphere else 1.0)
-    beta = given.get("beta")
-    shift = 0.0 * ones if beta is None else call.layout.along(wide(beta), triple.recovery.name)
-    run = np.broadcast_shapes(scale.shape, shift.shape)
+    unit = _scale(triple, call, lying, radius, dict.fromkeys(given))
+    shift = np.zeros(lying) if given.get("beta") is None else call.layout.along(given["beta"], triple.recovery.name)
+    run = np.broadcast_shapes(_scale(triple, call, lying, radius, given).shape, shift.shape)
     form = form_of(laid, call.part, run)
     if form is None:
         raise NoKernel(_absent(method, f"{triple.x} of shape {x.shape}, parameters along {run}, in this order of memory"))
-    number = arithmetic(x.dtype)
-    scale, shift = form.parameter(scale, number), form.parameter(shift, number)
-    return Work(call, form, recipe, eps, arguments.get("training", True), scale, shift, unit, number)
+    return Plan(replace(call, parameters=()), form, recipe, eps, arguments.get("dialect"), lying, radius, unit)
+
+
+def _scale(triple: Norm, call: Call, lying: tuple[int, ...], radius: float, given: Mapping[str, Any]) -> Any:
+    """What xhat is multiplied by: the recovery of 1 without its beta."""
+    factors = [None if v is None or k == "beta" else wide(v) for k, v in given.items()]
+    recover: Any = triple.recovery.forward
+    return recover(np.ones(lying), *factors, layout=call.layout, **call.recovery_options) * radius
 
 
 def _absent(method: Method, what: str) -> str:
     return f"backend 'numba' has no kernel for {method.name} with {what}; backend='numpy' has it"
-
-
-def _recipe(triple: Norm, call: Call) -> tuple[Recipe, float]:
-    name, m = triple.operation.name, call.part.blocks[2]
-    eps = call.options.get("eps", 0.0)
-    if name == WEIGHT_STANDARDIZE:
-        spread = call.options["spread"]
-        return Recipe(SPREADS[spread], partial(_weight_standardized, spread, eps=eps, m=m)), eps
-    recipe = RECIPES.get(name) or ON_UNIT_SPHERE[name]
-    return recipe, eps / m if recipe.on_unit_sphere else eps
 
 
 def forward(method: Method, arguments: Mapping[str, Any]) -> tuple:

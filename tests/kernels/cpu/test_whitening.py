@@ -21,6 +21,7 @@ LAID = [
     (OVER_A_SAMPLE, (2, 64, 9), 16, 1),
     (OVER_A_SAMPLE, (2, 9, 64), 16, -1),
 ]
+FLOAT64 = pytest.param(np.float64, marks=pytest.mark.slow)          # each type takes half a minute to compile
 SIXTEEN = [pytest.param(dtype, marks=pytest.mark.slow) for dtype in (np.dtype(np.float16), BFLOAT16)]
 
 
@@ -54,7 +55,7 @@ def test_arrays_in_another_order_are_read_in_place_or_copied():
     np.testing.assert_array_equal(lie.write(lie.read(y)), y)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, SIXTEEN[1]], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, FLOAT64, SIXTEEN[1]], ids=str)
 @pytest.mark.parametrize(("area", "shape", "groups", "channel_axis"), LAID)
 def test_panels_against_loops(area, shape, groups, channel_axis, dtype):
     x, part, lie = laid(area, shape, groups, channel_axis, dtype)
@@ -128,7 +129,7 @@ WIDE = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, *SIXTEEN], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, FLOAT64, *SIXTEEN], ids=str)
 @pytest.mark.parametrize("k", range(len(WIDE)))
 @pytest.mark.parametrize("name", NAMES)
 def test_many_coordinates_agree_with_the_reference(name, k, dtype):
@@ -142,7 +143,7 @@ def test_many_coordinates_agree_with_the_reference(name, k, dtype):
         assert compare(name, {**arguments, "state": state, "training": False}, dy, dtype)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, *SIXTEEN], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, FLOAT64, *SIXTEEN], ids=str)
 @pytest.mark.parametrize("shape", [(2, 32, 6), (2, 6, 32)])
 @pytest.mark.parametrize("name", ["group_whitening_zca", "group_whitening_iterative"])
 def test_many_groups_agree_with_the_reference(name, shape, dtype):
