@@ -11,9 +11,12 @@ w'S w / (2 L |rho|), with mu and L the extreme eigenvalues of S, contract linear
 
     rho_t - rho* <= (1 - mu/L)^(2t) (rho_0 - rho*).
 
-**Half-spaces.**  For Gaussian z = -y x, f(w~) = E phi(z'w~) has every stationary point on one line, S^-1 u (Stein's lemma),
-so the direction can be learned by itself and gamma by bisection: gradient descent in normalized parameterization.  On the line
-the direction step is the one above; f(w~)'s part along it is c u with c = E phi'(z'w~) up to sign.
+**Half-spaces.**  For z = -y x from N(u, Sigma), S = Sigma + u u', and f(w~) = E phi(z'w~), Stein's lemma gives
+
+    grad f = E[phi'] u + E[phi''] Sigma w~ = (E[phi'] - E[phi''] u'w~) u + E[phi''] S w~,
+
+so every stationary point lies on one line, that of S^-1 u, whatever phi: the direction is that of least squares.  It can be
+learned by itself, and gamma by bisection: gradient descent in normalized parameterization.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def figure(result: Result, figure: Any) -> None:
         low = float(mean_field.group_norm_similarity(g, rho[least]) - rho[least])
         right.annotate(f"G = {g}", (rho[least], low), (0, -12), textcoords="offset points", color=colour, ha="center")
     right.set(xlabel="correlation of two samples before", ylabel="cosine after, less before", ylim=(-0.25, 0.01))
-    right.set_title("and samples are kept apart, large groups do not")
+    right.set_title("but keep samples apart; large groups do not")
 
 
 CLAIMS = (
