@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     vectors.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")
 
     bench = commands.add_parser("bench", help="kernels against a peer, side by side in one process, accuracy beside speed")
-    bench.add_argument("--backend", default="numba", help="numba (default)")
+    bench.add_argument("--backend", default="numba", help="numba (default), or cuda")
     bench.add_argument("--against", default="torch", help="torch (default)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the cells as JSON")
     bench.add_argument("--threads", default="1,2", help="comma-separated thread counts (default 1,2)")
