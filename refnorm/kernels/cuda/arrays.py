@@ -15,6 +15,8 @@ import numpy as np
 
 from refnorm.anatomy.precision import BFLOAT16, NAMES, Elsewhere
 
+from .device import reported
+
 STORED = {np.dtype(np.float16): np.dtype(np.int16), BFLOAT16: np.dtype(np.uint16)}
 """How kernels see 16-bit types; the others as they are."""
 
@@ -91,7 +93,14 @@ class Library:
         return Span(pointer_of(array), shape, c_strides(shape), dtype, self, array)
 
     def given_back(self, span: Span) -> Any:
-        return span.owner
+        """bfloat16 as bits: Numba's arrays have no such type."""
+        from .jit import cuda
+
+        stored = STORED[BFLOAT16] if span.dtype == BFLOAT16 else span.dtype
+        strides = tuple(s * stored.itemsize for s in span.strides)
+        place = {"shape": span.shape, "strides": strides, "data": (span.pointer, False)}
+        described = {**place, "typestr": stored.str, "version": 3}
+        return cuda.from_cuda_array_interface(described, owner=span.owner, sync=False)
 
     def to_host(self, span: Span) -> np.ndarray:
         from .gather import gathered
@@ -99,8 +108,9 @@ class Library:
         dense = span if span.contiguous else gathered(span, tuple(range(len(span.shape))))
         if not span.size:
             return np.empty(span.shape, span.dtype)
-        host = self.view(dense.pointer, dense.size, dense.dtype, dense.owner).copy_to_host(stream=self.stream())
-        synchronize(self.stream())
+        with reported():
+            host = self.view(dense.pointer, dense.size, dense.dtype, dense.owner).copy_to_host(stream=self.stream())
+            synchronize(self.stream())
         return host.view(span.dtype).reshape(span.shape)
 
 
@@ -161,27 +171,20 @@ class CuPy(Library):
 
 
 class Interface(Library):
-    """Any other library: results are Numba's device arrays, as JAX's where the caller's are."""
+    """Any other library: results are Numba's device arrays, or JAX's where the caller's are."""
 
     def __init__(self, array: Any, stream: int | None) -> None:
         super().__init__(stream)
         self.name = type(array).__module__.partition(".")[0]
 
     def given_back(self, span: Span) -> Any:
-        from .jit import cuda
+        array = super().given_back(span)
+        if self.name not in ("jax", "jaxlib"):
+            return array
+        import jax  # type: ignore[import-not-found, unused-ignore]
 
-        strides = tuple(s * span.dtype.itemsize for s in span.strides)
-        described = {
-            "shape": span.shape, "strides": strides, "data": (span.pointer, False), "version": 3,
-            "typestr": STORED[span.dtype].str if span.dtype == BFLOAT16 else span.dtype.str,
-        }  # fmt: skip
-        array = cuda.from_cuda_array_interface(described, owner=span.owner, sync=False)
-        if self.name in ("jax", "jaxlib"):
-            import jax  # type: ignore[import-not-found, unused-ignore]
-
-            seen = jax.numpy.asarray(array)
-            return seen.view(jax.numpy.bfloat16) if span.dtype == BFLOAT16 else seen
-        return array
+        seen = jax.numpy.asarray(array)
+        return seen.view(jax.numpy.bfloat16) if span.dtype == BFLOAT16 else seen
 
 
 def pointer_of(array: Any) -> int:

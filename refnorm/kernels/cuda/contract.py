@@ -28,7 +28,7 @@ from refnorm.kernels.cpu.recipes import Recipe, has_kernels, recipe_of
 
 from . import statistics_of
 from .arrays import Host, Library, Span, adopt, c_strides, on_device
-from .device import ready
+from .device import current, ready
 from .gather import gathered
 
 
@@ -150,6 +150,21 @@ def _parameter(library: Library, form: Form, lengths: tuple[int, ...], x: Span, 
 
 def forward(method: Method, arguments: Mapping[str, Any]) -> tuple:
     """y, saved; and the new state where there is a population."""
+    with current(device_of(arguments[method.triple.x])):
+        return _forward(method, arguments)
+
+
+def backward(method: Method, dy: Any, cache: Cache) -> tuple:
+    """One gradient per array, in the arrays' dtypes; None for one that was not given."""
+    with current(device_of(cache.arguments[method.triple.x])):
+        return _backward(method, dy, cache)
+
+
+def device_of(x: Any) -> int | None:
+    return x.library.device if isinstance(x, Span) else None
+
+
+def _forward(method: Method, arguments: Mapping[str, Any]) -> tuple:
     triple = method.triple
     x = arguments[triple.x]
     w = work(method, arguments, x)
@@ -175,8 +190,7 @@ def forward(method: Method, arguments: Mapping[str, Any]) -> tuple:
     return out, saved, new
 
 
-def backward(method: Method, dy: Any, cache: Cache) -> tuple:
-    """One gradient per array, in the arrays' dtypes; None for one that was not given."""
+def _backward(method: Method, dy: Any, cache: Cache) -> tuple:
     triple = method.triple
     x = adopt(cache.arguments[triple.x], triple.x)
     arguments = {**cache.arguments, triple.x: x}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 PACKAGE = "pip install 'refnorm[cuda]' (numba-cuda and CUDA 13's toolkit)"
 
 
+@cache
 def ready() -> None:
-    """Raise RuntimeError that says in one line what is missing and how to get it."""
+    """Raise RuntimeError that says in one line what is missing and how to get it; asked once, where nothing is."""
     missing = unavailable()
     if missing:
         raise RuntimeError(f"backend 'cuda' cannot run here: {missing}; backend='numba' runs on the CPU")
@@ -33,12 +37,38 @@ def unavailable() -> str:
     return ""
 
 
+@contextmanager
+def current(device: int | None) -> Iterator[None]:
+    """On the caller's device; None is the current one."""
+    if device is None:
+        yield
+        return
+    from .jit import cuda
+
+    with cuda.gpus[device]:
+        yield
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """The driver's own errors in words.  RuntimeError: such a context does not come back within the process."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "CudaAPIError":
+            raise
+        raise RuntimeError(
+            f"the CUDA driver reports {error}: out of memory, or a context that was lost to an earlier error (perhaps another "
+            "library's); a lost one needs a new process, and compute-sanitizer finds the error"
+        ) from error
+
+
 def launch(kernel: Any, grid: tuple[int, int], threads: tuple[int, int], library: Any, *arguments: Any) -> None:
     """Start a kernel on the stream of the caller's library."""
     if grid[0] * grid[1] == 0:
         return
-    with warnings.catch_warnings():
-        if grid[0] * grid[1] < 1024:                # Numba warns of few blocks: a small array has no more
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():                 # Numba warns of few blocks: a small array has no more
+        warnings.simplefilter("ignore")
         configured = kernel[grid, threads, library.stream()]
-    configured(*arguments)
+    with reported():
+        configured(*arguments)

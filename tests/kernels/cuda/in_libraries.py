@@ -5,6 +5,7 @@ pytest -p tests.kernels.cuda.simulator tests/kernels/cuda/in_libraries.py
 import numpy as np
 import pytest
 from numba import cuda
+from numba.cuda.simulator import kernel as simulated_kernel
 
 import refnorm as rn
 from refnorm.kernels.cuda import adopt, launch
@@ -156,3 +157,34 @@ def test_empty_arrays_launch_nothing():
 
 def test_strides_in_entries():
     assert c_strides((2, 3, 4)) == (12, 4, 1) and c_strides(()) == ()
+
+
+def test_a_lost_context_is_said_so(monkeypatch):
+    class CudaAPIError(Exception):
+        pass
+
+    def lost(*_, **__):
+        raise CudaAPIError("[700] CUDA_ERROR_ILLEGAL_ADDRESS")
+
+    monkeypatch.setattr(simulated_kernel.FakeCUDAKernel, "__call__", lost)
+    with pytest.raises(RuntimeError, match=r"CUDA_ERROR_ILLEGAL_ADDRESS.*needs a new process"):
+        rn.layer_norm(np.ones((2, 4)), backend="cuda")
+
+
+def test_calls_run_on_the_caller_s_device(monkeypatch):
+    entered = []
+
+    class Device:
+        def __enter__(self):
+            entered.append(self)
+
+        def __exit__(self, *_):
+            entered.pop()
+
+    launched = []
+    monkeypatch.setattr(cuda, "gpus", {3: Device()})
+    monkeypatch.setattr(simulated_kernel.FakeCUDAKernel, "__call__", lambda *_: launched.append(len(entered)))
+    x = adopt(Tensor(np.ones((2, 4), np.float32)), "x")
+    x.library.device = 3
+    rn.layer_norm(x, backend="cuda")
+    assert launched and set(launched) == {1} and not entered
