@@ -86,8 +86,9 @@ class Cube:
 def spelled(area: Area) -> str:
     """An area's roles in words: "per group, whitens the channels of a group together, over samples and positions"."""
     blocks, joint, samples = (role.split() for role in area.pattern.partition("->")[2].split("|"))
-    kernel = {"s": "kernel positions"} if "o" in area.pattern.split() else {}
-    per = "per " + " and ".join(ONE[a] for a in blocks) + ", " if blocks else ""
+    kernel = {"s": "kernel positions"} if "i" in area.pattern.split() else {}
+    virtual = {"g": "virtual batch"} if area.pattern.startswith("g n") else {}
+    per = "per " + " and ".join({**ONE, **virtual}[a] for a in blocks) + ", " if blocks else ""
     whitens = "whitens " + " and ".join(MANY[a] for a in joint) + " together, " if joint else ""
     return per + whitens + "over " + " and ".join({**MANY, **kernel}[a] for a in samples)
 

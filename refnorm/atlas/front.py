@@ -63,7 +63,12 @@ def _map(triples: Sequence[Method]) -> list[dict[str, Any]]:
 
 
 def _icon(members: Sequence[Method]) -> str:
-    """Of a method that is asked for one axis, where there is one: of all rows the best known."""
-    known = sorted(members, key=lambda m: "axis" not in m.signature.parameters)
+    """Of a method that is asked for one axis, where there is one, and has channels first: as everybody draws it."""
+    known = sorted(members, key=lambda m: ("axis" not in m.signature.parameters, _channels_last(m)))
     drawn = next((found for m in known if (found := cubes(m))), None)
     return drawn[0].svg(f"Entries that share statistics: {spelled(members[0].area)}", 0.6) if drawn else ""
+
+
+def _channels_last(m: Method) -> bool:
+    axis = m.signature.parameters.get("channel_axis")
+    return axis is not None and axis.default == -1

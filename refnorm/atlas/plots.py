@@ -57,7 +57,7 @@ def heatmap(matrix: Any, title: str, cell: int = 40) -> str:
             v, x, y = matrix[i, j], j * cell, i * cell
             colour = "var(--series-1)" if v > 0 else "var(--series-3)"
             place = f'x="{x + 1}" y="{y + 1}" width="{cell - 2}" height="{cell - 2}"'
-            squares.append(f'<rect {place} fill="{colour}" fill-opacity="{0.85 * abs(v) / largest:.3f}"/>')
+            squares.append(f'<rect {place} fill="{colour}" fill-opacity="{0.5 * abs(v) / largest:.3f}"/>')
             said = "0" if abs(v) < 5e-3 else f"{v:.2f}".replace("-", "\u2212")
             centre = f'x="{x + cell / 2:.0f}" y="{y + cell / 2 + 4:.0f}"'
             squares.append(f'<text {centre} text-anchor="middle" font-size="11" fill="currentColor">{said}</text>')

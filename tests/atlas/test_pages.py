@@ -94,7 +94,7 @@ def test_tables_have_captions_and_scopes(pages):
         tables = [t for t in page.all("table") if t.attributes.get("role") != "presentation"]
         assert len(page.all("caption")) == len(tables), path
         for heading in page.all("th"):
-            assert heading.attributes.get("scope") in ("row", "col"), (path, heading)
+            assert heading.attributes.get("scope") in ("row", "col") and heading.text.strip(), (path, heading)
         for region in page.elements:
             if region.attributes.get("role") == "region":
                 assert region.attributes.get("aria-label") and region.attributes.get("tabindex") == "0", path
