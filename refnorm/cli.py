@@ -54,7 +54,8 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument(
         "target",
         nargs="?",
-        help="torch, or a candidate: path/to/file.py:name, package.module:name, exec:./program; nothing: refnorm itself",
+        help="torch, a candidate (path/to/file.py:name, package.module:name, exec:./program) or an exercise of the atlas "
+        "(path/to/exercise.py); nothing: refnorm itself",
     )
     check.add_argument("--norm", help="what the candidate claims to be, a method's name; without a target: prove this one only")
     check.add_argument("--backend", help="judge refnorm's own kernels instead: numba, cuda (with --norm: one method's)")

@@ -60,7 +60,7 @@ def page(evidence: Evidence, methods: Sequence[Method]) -> dict[str, Any]:
     """What the template needs."""
     m = evidence.method
     chief, called = sources.listings(m)
-    derivation = sources.derivation(m)
+    derivation = sources.derivation(m).replace("  START READING HERE.", "")
     play = playground(m)
     drawn = [_figure(c, m) for c in cubes(m)]
     skipped = list(dict.fromkeys(f.skipped for f in evidence.findings if f.skipped))
