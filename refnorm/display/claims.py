@@ -28,7 +28,9 @@ def list_claims() -> None:
     for column in ("claim", "section", "what is measured", "of"):
         table.add_column(column, no_wrap=column == "claim")
     for claim in CLAIMS.values():
-        of = "refnorm" if claim.origin == "refnorm" else f"{claim.cite.authors}, {claim.cite.venue} {claim.cite.year}"
+        first, *others = claim.cite.authors.split(", ")
+        who = f"{first} et al." if others else first
+        of = "refnorm" if claim.origin == "refnorm" else f"{who}, {claim.cite.venue} {claim.cite.year}"
         table.add_row(Text(claim.name, "cyan"), str(claim.section), claim.title, of)
     console().print(table)
 
