@@ -30,7 +30,7 @@ FEW = SEEDS[:3]
 
 @dataclass(frozen=True)
 class NoisyMLP(MLP):
-    """After each norm a <- s a + b: mu ~ U(-.5, .5), sd ~ U(1, 1.25) per unit and step, b ~ U(mu +- .1), s ~ N(sd, .1) a sample.
+    """After each norm a <- s a + b: mu ~ U(-.5, .5), sd ~ U(1, 1.25) a unit and step, b ~ U(mu +- .1), s ~ N(sd, .1) a sample.
 
     The number of the pass is kept in the state, so that a pass stays a function of its arguments.
     """
@@ -137,6 +137,6 @@ CLAIMS = (
         SEEDS,
         measure_noisy,
         figure_noisy,
-        conditions="digits, MLP of depth 6 and width 64",
+        conditions="digits, MLP of six layers of width 64",
     ),
 )
