@@ -56,7 +56,7 @@ def _explained(session: Session, findings: Sequence[Finding]) -> str:
         if sentence and count > best[0]:
             best = count, f"{places.subject(name)}: {sentence}"
     where = places.condition(session, findings, best[1]) if best[1] else ""
-    return f"{best[1]} {where}".strip() if best[1] else places.untouched(findings)
+    return f"{best[1]} {where}".strip() if best[1] else places.untouched(findings) or places.halves(session, findings)
 
 
 def _named(session: Session, name: str, known: list[Evidence]) -> tuple[int, str]:
@@ -158,14 +158,23 @@ def _modes(e: Evidence, rows, view) -> Iterator[hypotheses.Guess]:
     if not e.case.training:
         mean, var = view.x.mean(axis=1, keepdims=True), view.x.var(axis=1, keepdims=True)
         yield "evaluation uses the statistics of the batch", rows.merge(view.y((view.x - mean) / np.sqrt(var + view.eps)))
+        for moved_mean, moved_var in _moved(arguments, rows, mean, var, view.unbiased):
+            words = "evaluation moves the running statistics, and uses them"
+            yield words, rows.merge(view.y((view.x - moved_mean) / np.sqrt(moved_var + view.eps)))
         return
     mean, var = (arguments[n].astype(float)[:, None] for n in ("running_mean", "running_var"))
     yield "training uses the running statistics", rows.merge(view.y((view.x - mean) / np.sqrt(var + view.eps)))
-    w = arguments["momentum"] if rows.e.spoken.population.weighs == "new" else 1 - arguments["momentum"]
-    for factor in (1.0, view.unbiased):
-        new_mean, new_var = (1 - w) * mean + w * view.mean, (1 - w) * var + w * view.var * factor
+    for moved_mean, moved_var in _moved(arguments, rows, view.mean, view.var, view.unbiased):
         words = "training uses the updated running statistics"
-        yield words, rows.merge(view.y((view.x - new_mean) / np.sqrt(new_var + view.eps)))
+        yield words, rows.merge(view.y((view.x - moved_mean) / np.sqrt(moved_var + view.eps)))
+
+
+def _moved(arguments, rows, mean, var, unbiased) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The running statistics after one step by these of the batch, the variance as it is and unbiased."""
+    old_mean, old_var = (arguments[n].astype(float)[:, None] for n in ("running_mean", "running_var"))
+    w = arguments["momentum"] if rows.e.spoken.population.weighs == "new" else 1 - arguments["momentum"]
+    for factor in (1.0, unbiased):
+        yield (1 - w) * old_mean + w * mean, (1 - w) * old_var + w * var * factor
 
 
 def _evaluation_gradient(view, rows) -> Iterator[hypotheses.Guess]:

@@ -27,12 +27,14 @@ class Pace:
     overhead: float = float("inf")
     rate: float = 0.0
     spent: float = 0.0
+    quickest: Case | None = None
     slowest: Case | None = None
     again: dict[tuple[int, ...], float] = field(default_factory=dict)
 
     def took(self, case: Case, seconds: float) -> None:
         self.spent += seconds
-        self.overhead = min(self.overhead, seconds)
+        if seconds < self.overhead:
+            self.overhead, self.quickest = seconds, case
         if case.x.size >= ENOUGH:
             rate = (seconds - self.overhead) / case.x.size
             if rate >= self.rate * 0.9:
@@ -44,6 +46,10 @@ class Pace:
         """Is it expected to take too long?  seconds(case): what one more call takes; asked before a case is given up."""
         if not self._beyond(case):
             return False
+        if self.quickest is not None and self.overhead > BRIEF and self.quickest.x.shape not in self.again:
+            known = self.quickest
+            taken = self.again[known.x.shape] = seconds(known)
+            self.overhead = min(self.overhead, taken)
         if self.slowest is not None and self.slowest.x.shape not in self.again:
             known = self.slowest
             taken = self.again[known.x.shape] = seconds(known)

@@ -121,6 +121,24 @@ def untouched(findings: Sequence[Finding]) -> str:
     return idle[-1] if 2 * len(idle) > len(known) else ""
 
 
+def halves(session: Session, findings: Sequence[Finding]) -> str:
+    """As "y is right in float32 and wrong in float16": by more than the one rounding that a result is allowed."""
+    known = [f for f in findings if f.observed is not None and f.tolerance is not None]
+    wrong = [a.x.name for a in session.arithmetics if any(f.case.arithmetic == a for f in known)]
+    wider = [a.x.name for a in session.arithmetics if a.x.itemsize > 2]
+    short = all(f.case.arithmetic.x.itemsize == 2 for f in known)
+    names = dict.fromkeys(f.name for f in known)
+    if not known or not short or not wider or any(not f.ok for n in names for f in _wide(session, findings, n)):
+        return ""
+    words = f"right in {' and '.join(wider)}, wrong in {' and '.join(dict.fromkeys(wrong))}"
+    return f"{', '.join(map(subject, names))}: {words}: more is rounded to storage than the result"
+
+
+def _wide(session: Session, findings: Sequence[Finding], name: str) -> list[Finding]:
+    every = [f for check in {f.check for f in findings} for f in examined(session, check)]
+    return [f for f in every if f.name == name and f.case.arithmetic.x.itemsize > 2]
+
+
 def _untouched(finding: Finding) -> str:
     """A tail of one axis that is 0, or still the input."""
     assert finding.observed is not None and finding.expected is not None and finding.tolerance is not None

@@ -139,11 +139,11 @@ def test_evaluation_that_changes_the_running_statistics() -> None:
     def forward(x, gamma=None, beta=None, running_mean=None, running_var=None, *, momentum, eps, training):
         y, mean, var = right.forward(x, gamma, beta, running_mean, running_var, momentum=momentum, eps=eps, training=training)
         if not training and mean is not None:
-            mean = mean + np.float32(0.1)
+            mean, var = mean + np.float32(0.1), var * np.float32(1.1)
         return y, mean, var
 
-    report = check(Candidate(forward, dtypes=("float32",)), "batch_norm", quick=True)
-    assert "evaluation changes the running statistics" in report.headline
+    for name in ("running_mean", "running_var"):
+        assert "evaluation changes the running statistics" in said(Candidate(forward, dtypes=("float32",)), "batch_norm", name)
 
 
 def test_dgamma_in_evaluation_with_the_statistics_of_the_batch() -> None:
@@ -311,3 +311,32 @@ def test_weight_standardization(sentence: str) -> None:
     found = session.examine(list(session.cases()))
     failing = [f for g in found.findings.values() for f in g if not f.ok and f.name == "y" and f.observed is not None]
     assert sentence in explain(session, failing)
+
+
+def test_evaluation_that_moves_the_statistics_first() -> None:
+    right = candidate("batch_norm", dtypes=("float32",))
+
+    def forward(x, gamma=None, beta=None, running_mean=None, running_var=None, *, momentum, eps, training):
+        common: Any = {"momentum": momentum, "eps": eps}
+        if training or running_mean is None:
+            return right.forward(x, gamma, beta, running_mean, running_var, training=training, **common)
+        _, mean, var = right.forward(x, gamma, beta, running_mean, running_var, training=True, **common)
+        y, _, _ = right.forward(x, gamma, beta, mean, var, training=False, **common)
+        return y, running_mean, running_var
+
+    words = said(Candidate(forward, dtypes=("float32",)), "batch_norm")
+    assert "evaluation moves the running statistics, and uses them in evaluation" in words
+
+
+def test_what_is_wrong_in_16_bits_alone_is_said_so() -> None:
+    right = candidate("layer_norm", dtypes=("float32", "bfloat16"))
+
+    def forward(x, gamma=None, beta=None, *, eps, normalized_ndim=1):
+        y = right.forward(x, gamma, beta, eps=eps, normalized_ndim=normalized_ndim)
+        return y if x.dtype.itemsize > 2 else (y.astype(np.float32) * np.float32(1 + 2**-6)).astype(x.dtype)
+
+    session = Session(Candidate(forward, dtypes=("float32", "bfloat16")), "layer_norm", quick=True)
+    found = session.examine([case for case in session.cases() if case.stratum == "ordinary"])
+    session.__dict__["examination"] = found
+    words = explain(session, [f for f in found.findings["forward.y"] if not f.ok])
+    assert "the forward: right in float32, wrong in bfloat16" in words
