@@ -33,6 +33,9 @@ def ordinary(plan: Plan) -> Iterator[Case | None]:
             yield plan.example("ordinary", f"example {k}, eps {eps}", example, quick=eps is None or k == 0, **options)
         for turn in range(4):
             yield plan.example("ordinary", f"example {k}, draw {turn}", example, quick=turn == 0)
+        square = (max(4, *example["shape"]),) * len(example["shape"])  # a kernel that finds its axis by its length is wrong
+        if np.prod(square) <= 2000:
+            yield plan.example("ordinary", f"example {k}, axes of one length", example, shape=square, quick=k == 0)
         if "training" in plan.convention.options and example.get("training", True):
             for turn in range(2):
                 yield plan.example("ordinary", f"example {k}, evaluation {turn}", example, quick=turn == 0, training=False)
@@ -66,6 +69,9 @@ def magnitudes(plan: Plan) -> Iterator[Case | None]:
                 draw = _scaled(scale)
                 quick = scale == 30.0 or k == 0
                 yield plan.example("magnitudes", f"example {k}, values of {scale:g}", example, draw=draw, quick=quick)
+        if "eps" in plan.convention.options and form.normal < 1e-20:  # what is floored beside eps shows where both are small
+            label = f"example {k}, values of 0.001, eps 1e-09"
+            yield plan.example("magnitudes", label, example, draw=_scaled(1e-3), quick=k == 0, eps=1e-9)
         for kappa in (3.0, 10.0, 100.0) if plan.method.acts_on == "activations" else ():
             yield plan.example(
                 "offset rows", f"example {k}, mean of {kappa:g}", example, draw=_shifted(kappa), quick=kappa == 10.0

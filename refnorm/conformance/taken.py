@@ -10,6 +10,7 @@ value a statistic, no rows stay what they are.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 LENGTHS = (8, 16, 32, 64, 128, 256, 512, 768, 1024, 2048, 4096)
 ROWS = (8, 16, 32, 64)
 MULTIPLES = (8, 32, 128)
+TIMES = (1, 4, 8, 32, 64)
 SPREADS: tuple[Spread, ...] = ("even", "first", "last")
+HOPELESS = 300
+"""Shapes after which a candidate that took none is asked no more."""
 MOST = 2**16
 """Entries of the largest case that a small one becomes."""
 
@@ -73,22 +77,30 @@ class Taken:
         if self.fits(plan, shape, training):
             return shape
         key = (plan.arithmetic, plan.normalized_ndim, wanted, training)
+        if self._hopeless:
+            return shape
         if key not in self.found:
             tried = (s for size in wanted.sizes() for s in _arranged(plan, wanted, *size))
             self.found[key] = next((s for s in tried if self.fits(plan, s, training)), None)
         return self.found[key] or shape
 
     def lengthened(self, plan: Plan, shape: Shape) -> Shape:
-        """The shape with its channels, its last axis, or both, multiplied until it is taken; itself where nothing helps."""
+        """The shape with its first axis, its second, its last multiplied until it is taken; itself where nothing helps."""
         if self.fits(plan, shape):
             return shape
-        last, channels = len(shape.x) - 1, min(1, len(shape.x) - 1)
-        factors = [(1, f) for f in (2, 4, 8, 16, 32, 64)]
-        for f, g in sorted((*factors, *(f[::-1] for f in factors), (8, 8), (16, 16)), key=lambda fg: fg[0] * fg[1]):
-            x = tuple(n * (f if a == channels else 1) * (g if a == last else 1) for a, n in enumerate(shape.x))
-            if self.fits(plan, longer := replace(shape, x=x)):
-                return longer
-        return shape
+        key = (plan.arithmetic, shape.x, shape.normalized_ndim, tuple(shape.options.items()))
+        if self._hopeless:
+            return shape
+        if key not in self.found:
+            axes = tuple(dict.fromkeys((0, min(1, len(shape.x) - 1), len(shape.x) - 1)))
+            longer = (_multiplied(shape, dict(zip(axes, f, strict=True))) for f in itertools.product(TIMES, repeat=len(axes)))
+            tried = sorted((s for s in longer if math.prod(s.x) <= MOST), key=lambda s: math.prod(s.x))
+            self.found[key] = next((s for s in tried if self.fits(plan, s)), None)
+        return self.found[key] or shape
+
+    @property
+    def _hopeless(self) -> bool:
+        return len(self.known) >= HOPELESS and not any(self.known.values())
 
     def fits(self, plan: Plan, shape: Shape, training: bool = True) -> bool:
         key = (plan.arithmetic, shape.x, shape.normalized_ndim, tuple(shape.options.items()), training)
@@ -101,7 +113,7 @@ class Taken:
     def example(self, plan: Plan, asked: tuple[int, ...], draw: Callable[[tuple[int, ...]], Case | None]) -> Case | None:
         """draw(shape) at the nearest shape that is taken, axis after axis rounded up; as asked for where none is."""
         first = draw(asked)
-        if first is None or self._takes_example(plan, first):
+        if first is None or self._takes_example(plan, first) or self._hopeless:
             return first
         key = (plan.arithmetic, "example", asked)
         if key not in self.found:
@@ -120,6 +132,10 @@ class Taken:
         return self.known[key]
 
 
+def _multiplied(shape: Shape, times: dict[int, int]) -> Shape:
+    return replace(shape, x=tuple(n * times.get(axis, 1) for axis, n in enumerate(shape.x)))
+
+
 def _ones(_: np.random.Generator, rows: int, length: int) -> np.ndarray:
     return np.ones((rows, length))
 
@@ -131,11 +147,10 @@ def _arranged(plan: Plan, wanted: Wanted, rows: int, length: int) -> Iterator[Sh
     forced = last_axes and plan.normalized_ndim is not None
     spatial = (wanted.spatial,) if forced else tuple(dict.fromkeys((wanted.spatial, *((1, 2) if last_axes else (0, 1, 2, 3)))))
     spreads = tuple(dict.fromkeys((wanted.spread, *SPREADS)))
-    for leading in (1, 2, 3, 4) if last_axes else (1,):
-        for count, spread in itertools.product(spatial, spreads):
-            for across in (None, *spreads):
-                shape = shaped(plan.method, rows, length, spread, count, across=across, leading=leading)
-                key = (shape.x, tuple(shape.options.items()))
-                if key not in seen:
-                    seen.add(key)
-                    yield shape
+    leadings = (1, 2, 3, 4) if last_axes else (1,)  # rather than more normalized axes, which a gamma of None cannot tell
+    for count, leading, spread, across in itertools.product(spatial, leadings, spreads, (None, *spreads)):
+        shape = shaped(plan.method, rows, length, spread, count, across=across, leading=leading)
+        key = (shape.x, tuple(shape.options.items()))
+        if key not in seen:
+            seen.add(key)
+            yield shape
