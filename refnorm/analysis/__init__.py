@@ -15,5 +15,14 @@
     lipschitz           operator norms, certified radii, spectral complexity
     bistochastic        iterative proportional fitting of confusion matrices
 
-Each is a module of functions of plain arrays.
+and, of networks (refnorm.nets) and their training:
+
+    scale               scales forward and backward, norms that grow, where weight decay brings them to rest
+    landscape           loss, gradient and smoothness along the path of training, and what batch norm does to them
+    conditioning        spectra of each layer's inputs and output gradients
+    curvature           spectra of Hessians and Fisher matrices in training mode, samples coupled by norms
+    signal_propagation  energy, similarity, rank and gradients, layer by layer
+    convergence         how fast a run of training is
+    adversarial         the fast gradient sign method
+    covariate_shift     statistics that differ between clients of federated training
 """
