@@ -1,5 +1,6 @@
 """backend="numba" against the reference: every method that it has, every layout, states, caches and errors."""
 
+import os
 import subprocess
 import sys
 
@@ -146,6 +147,20 @@ def test_errors_are_the_reference_s_own(call):
 def test_what_it_has_no_kernel_for_says_who_has():
     with pytest.raises(ValueError, match=r"no kernel for batch_norm with weighted or masked.*backend='numpy' has it"):
         rn.batch_norm(np.ones((4, 5)), mask=np.arange(4)[:, None] > 0, backend="numba")
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    """cache=True: what the first has compiled is on disk, and is found there."""
+    code = (
+        "import numpy as np; from refnorm.kernels.cpu.rows import add_blocks as kernel;"
+        "kernel(np.zeros((2, 2, 1, 3)), np.zeros((1, 3)), np.zeros((1, 3)));"
+        "print(*(sum(getattr(kernel.stats, k).values()) for k in ('cache_hits', 'cache_misses')))"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    for hits in ("0 1", "1 0"):
+        run = [sys.executable, "-c", code]
+        said = subprocess.run(run, capture_output=True, text=True, check=True, env=environment).stdout
+        assert said.strip() == hits
 
 
 def test_nothing_is_compiled_at_import():
