@@ -27,7 +27,7 @@ GROUPS, CHANNELS, STEPS, TARGET = (1, 2, 4, 8, 16), 16, 120, 1.0
 
 
 def group_run(item: tuple[int, int]) -> tuple[float, float, float]:
-    """Steps to the target, 120 where it is not reached; the largest gradient norm of the first ten steps; that of the median step after."""
+    """Steps to the target (120 where it is not reached); largest gradient norm of the first ten steps; median of the others."""
     groups, seed = item
     digits, sizes = load_digits(), []
 
