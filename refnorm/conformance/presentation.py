@@ -87,7 +87,8 @@ def show(report: Report, console: Any = None) -> None:
         console.print(escape(small), highlight=False)
         source = failure.reproduce()
         if console.is_terminal:
-            console.print(Syntax(source, "python", background_color="default", word_wrap=True))
+            coloured = Syntax(source, "python", background_color="default").highlight(source)
+            console.print(coloured, soft_wrap=True)  # a line that is broken would not run as it is copied
         else:
             console.print(source, soft_wrap=True, markup=False, highlight=False)  # so that it runs as it is printed
         if others:
@@ -95,12 +96,14 @@ def show(report: Report, console: Any = None) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("check", "", "cases", "what it says"):
         table.add_column(column)
-    for outcome in report.outcomes:
+    for outcome in (o for o in report.outcomes if o.status != "not offered"):
         mark = MARKS[outcome.status]
         style = {"passed": "green", "failed": "red", "vacuous": "yellow"}.get(outcome.status, "dim")
         table.add_row(outcome.check, f"[{style}]{mark}[/]", str(outcome.cases or ""), escape(_what(outcome)), style=None)
     console.print()
     console.print(table)
+    for need, names in _absent(report).items():
+        console.print(f"[dim]not offered, {escape(need)}: {', '.join(names)}[/]", highlight=False)
     bits = _bits(report)
     if bits:
         console.print(escape(bits.strip()), highlight=False)
@@ -113,8 +116,15 @@ def show(report: Report, console: Any = None) -> None:
     console.print(_counts(report), highlight=False)
 
 
+def _absent(report: Report) -> dict[str, list[str]]:
+    """What the candidate does not have, and the checks that need it."""
+    needs: dict[str, list[str]] = {}
+    for check, need in report.not_offered.items():
+        needs.setdefault(f"needs {need}" if need else "nothing to ask", []).append(check)
+    return needs
+
+
 def _what(outcome: Any) -> str:
     from .checks import CHECKS
 
-    words = CHECKS[outcome.check].words
-    return f"{words} (needs {outcome.words})" if outcome.status == "not offered" and outcome.words else words
+    return CHECKS[outcome.check].words

@@ -95,7 +95,10 @@ def _eps(session: Session, plan: Plan) -> float | None:
         telling = (kept > 0.1) & (kept < 0.9)
         outside = session.method.triple.operation.name == "deviation"
         eps = np.sqrt(var) * (1 / np.sqrt(kept) - 1) if outside else var * (1 / kept - 1)
-    return _rounded(float(np.median(eps[telling]))) if telling.any() else None
+        found = float(np.median(eps[telling])) if telling.any() else np.nan
+        right = np.square(np.sqrt(var) / (np.sqrt(var) + found)) if outside else var / (var + found)
+        miss = float(np.max(np.abs(kept - right)))
+    return _rounded(found) if miss < 0.05 else None  # what adds no number to the variance has no eps: a clamp, for one
 
 
 def running_statistics(session: Session, plan: Plan) -> tuple[float | None, str | None, str | None]:

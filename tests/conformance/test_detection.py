@@ -160,3 +160,13 @@ def test_a_gamma_that_is_rounded_before_the_product_is_wrong_in_any_dialect() ->
         found = session.examine([c for c in session.cases() if c.stratum == "ordinary"]).findings["forward.y"]
         failing = [f for f in found if not f.ok]
         assert failing and "gamma is rounded to the storage type of x before the product" in explain(session, failing)
+
+
+def test_a_clamped_variance_is_no_eps() -> None:
+    right = candidate("layer_norm", having(rstd=lambda v, e: 1 / np.sqrt(np.maximum(v, v.dtype.type(1e-3)) + e)))
+
+    def forward(x, gamma=None, beta=None, *, eps=1e-5, normalized_ndim=1):
+        return right.forward(x, gamma, beta, eps=eps, normalized_ndim=normalized_ndim)
+
+    session = Session(Candidate(forward, dtypes=("float32",)), "layer_norm", quick=True)
+    assert "eps" not in session.spoken.traits
