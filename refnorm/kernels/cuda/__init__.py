@@ -1,12 +1,12 @@
-"""Numba on NVIDIA GPUs.  Start reading at rows.py; then planes.py, columns.py; launch.py says who runs where; contract.py ties
-them up.
+"""Numba on NVIDIA GPUs.  Start reading at rows.py; then planes.py, columns.py, whitening.py; launch.py says who runs where;
+contract.py and whitening_contract.py tie them up.
 
 Importing this asks for no GPU and no CUDA: the first call does, and says what is missing.
 """
 
+from . import contract, whitening_contract
 from .arrays import adopt
-from .contract import methods
 
-METHODS = methods()
+METHODS = {**contract.methods(), **whitening_contract.methods()}
 
 __all__ = ["METHODS", "adopt"]

@@ -18,6 +18,8 @@ from refnorm.kernels.cuda import (
     rows_long,
     small,
     statistics_of,
+    whitening,
+    whitening_contract,
 )
 from refnorm.kernels.cuda.launch import LIMITS, WARP, row_team, width_of
 from refnorm.kernels.cuda.rows import number_of
@@ -131,6 +133,11 @@ def kernels(name):
     yield "column pull back", pull, (a, a, i, i, i, i, b, t, a, b, five, f, f, t, a), part
     yield "add columns", columns_backward.add_columns, (i, i, i, i, i, f, table(4), b, a, b, a), WARP
     yield "sums along rows", columns_backward.sums_along_rows, (a, a, i, i, i, t, t), part
+    seven, one, square = where(7), table(1), whitening.TILE**2
+    yield "whitening means", whitening.means, (a, seven, one), whitening_contract.THREADS
+    yield "whitening products", whitening.products, (a, a, seven, one, one, i, t), square
+    yield "whitening chunks", whitening.add_chunks, (t, i, i, one), whitening_contract.THREADS
+    yield "whitening apply", whitening.apply, (a, one, b, a, seven, one, one, b, one, a), square
     yield "gather", small.gather, (a, i, where(3), where(3), i, a), gather.THREADS
     yield "stack", small.stack, (table(1), i, f, b, i, t), statistics_of.THREADS
     yield "running statistics", small.spread_running, (i, a, i, a, i, i, i, f, t), statistics_of.THREADS

@@ -188,3 +188,15 @@ def test_calls_run_on_the_caller_s_device(monkeypatch):
     x.library.device = 3
     rn.layer_norm(x, backend="cuda")
     assert launched and set(launched) == {1} and not entered
+
+
+def test_whitening_in_place():
+    x, gamma, dy = drawn((6, 3, 2), 3, (6, 3, 2))
+    y, cache, state = rn.iterative_norm.forward(Tensor(x), Tensor(gamma), eps=0.1, backend="cuda")
+    right, right_cache, right_state = rn.iterative_norm.forward(x, gamma, eps=0.1)
+    np.testing.assert_allclose(host(y), right, atol=1e-6)
+    np.testing.assert_allclose(state.covariance, right_state.covariance, rtol=1e-12)
+    gradients = rn.iterative_norm.backward(Tensor(dy), cache, backend="cuda")
+    for found, wanted in zip(gradients[:2], rn.iterative_norm.backward(dy, right_cache)[:2], strict=True):
+        np.testing.assert_allclose(host(found), wanted, atol=5e-6)
+    assert gradients[2] is None
