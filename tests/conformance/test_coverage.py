@@ -55,7 +55,7 @@ def test_ranks_are_found_out() -> None:
     base = candidate("instance_norm")
 
     def four(x, gamma, beta, *, eps):
-        n, c, h, w = x.shape
+        _n, _c, _h, _w = x.shape
         return base.forward(x, gamma, beta, eps=eps)
 
     def three(x, gamma, beta, *, eps):

@@ -1,0 +1,65 @@
+"""Weight norms and whitenings, written by hand: right ones pass, bugs in them are seen by quick."""
+
+from dataclasses import replace
+
+import pytest
+
+from refnorm.conformance import check
+from refnorm.conformance.session import Session
+
+from .weight_kernels import spectral_norm, weight_norm, weight_standardization, whitening
+
+RIGHT = {
+    "weight_norm": weight_norm(),
+    "spectral_norm": spectral_norm(),
+    "weight_standardization": weight_standardization(),
+    "batch_whitening_zca": whitening("zca"),
+    "batch_whitening_cholesky": whitening("cholesky"),
+    "iterative_norm": whitening("newton"),
+}
+WEIGHT = (
+    "mean for sum", "eps", "never below 1", "centred", "tail past blocks of 8", "g left out", "g without its sign",
+    "no projection", "dg over the length", "the other axis where they are alike",
+)  # fmt: skip
+SPECTRAL = (
+    "eps added", "iterates in evaluation", "once more", "Frobenius", "exact", "never below 1", "u kept", "v kept",
+    "sigma detached",
+)  # fmt: skip
+STANDARDIZED = ("over the outputs", "over the kernel", "mean left in", "eps ten times", "n - 1", "eps outside")
+ZCA = ("groups ignored", "m - 1", "eps ten times", "variances alone", "clamped at 1e-2", "clamped at 1e-4")
+BUGS = [
+    *(("weight_norm", bug, weight_norm(bug)) for bug in WEIGHT),
+    *(("spectral_norm", bug, spectral_norm(bug)) for bug in SPECTRAL),
+    *(("weight_standardization", bug, weight_standardization(bug)) for bug in STANDARDIZED),
+    *(("batch_whitening_zca", bug, whitening("zca", bug)) for bug in ZCA),
+    *(("batch_whitening_cholesky", bug, whitening("cholesky", bug)) for bug in ("transposed", "m - 1")),
+    *(("iterative_norm", bug, whitening("newton", bug)) for bug in ("a step less", "trace left out")),
+]
+ASKED = {"weight_standardization": "timm"}
+
+
+@pytest.mark.parametrize("norm", RIGHT)
+def test_right_ones_pass(norm: str) -> None:
+    report = check(RIGHT[norm], norm, quick=True)
+    assert report.passed, str(report)
+
+
+def test_the_original_weight_standardization_may_be_nan_for_one_entry() -> None:
+    session = Session(weight_standardization("original"), "weight_standardization")
+    assert session.dialect == "original"
+    lone = [case for case in session.cases() if case.x.shape[0] and case.x[0].size == 1]
+    found = session.examine(lone)
+    assert lone and all(f.ok for group in found.findings.values() for f in group)
+    assert any("one entry" in reason for reason in found.coverage)
+
+
+def test_whitening_of_channels_in_eights() -> None:
+    eights = replace(RIGHT["batch_whitening_zca"], supports=lambda case: case.x.shape[1] % 8 == 0 or "C % 8")
+    report = check(eights, "batch_whitening_zca", quick=True)
+    assert report.passed and not report.never_run and report.cases > 20, str(report)
+
+
+@pytest.mark.parametrize(("norm", "bug", "candidate"), BUGS, ids=[f"{norm}: {bug}" for norm, bug, _ in BUGS])
+def test_bugs_are_seen(norm: str, bug: str, candidate) -> None:
+    found = Session(candidate, norm, ASKED.get(norm), quick=True).examination.findings
+    assert any(not f.ok for group in found.values() for f in group)
