@@ -2,7 +2,7 @@
 
 A backend is a module with `METHODS`, method name -> (forward, backward), under the contract of anatomy/method.py:
 forward(arguments) -> y, saved [, state];  backward(dy, cache) -> gradients.  It may have `adopt`, (value, argument) -> value,
-which makes arrays of other libraries known to the checks (precision.Elsewhere).
+which makes arrays of other libraries known to the checks (precision.Elsewhere), and `unavailable`, what the machine lacks.
 """
 
 from __future__ import annotations
@@ -54,6 +54,14 @@ def adopted(backend: str, value: Any, argument: str) -> Any:
         return value
     adopt = getattr(importlib.import_module(ROOMS[backend]), "adopt", None)
     return value if adopt is None else adopt(value, argument)
+
+
+def unavailable(backend: str) -> str:
+    """What this machine lacks for a backend, in words; nothing where it can compute."""
+    if backend not in ROOMS or not _exists(ROOMS[backend]):
+        return ""
+    asked = getattr(importlib.import_module(ROOMS[backend]), "unavailable", None)
+    return "" if asked is None else asked()
 
 
 def _exists(room: str) -> bool:

@@ -108,7 +108,7 @@ def bench(file: Path | None = None, only: str = "", rounds: int = 9, large: int 
     else:
         missing = missing or ("" if torch.cuda.is_available() else "PyTorch here sees no GPU (a CPU build?)")
     if missing:
-        console.print(f"refnorm: {missing}", style="red", highlight=False, soft_wrap=True)
+        console.print(f"refnorm: {missing}", style="red", highlight=False, markup=False, soft_wrap=True)
         return 2
     from .cuda_cells import calls_of, copy_of
 

@@ -68,6 +68,8 @@ def candidates(
 
     Methods that have no dialect of this name are left out.  Raises Unusable.
     """
+    if missing := backends.unavailable(backend):
+        raise Unusable(f"backend {backend!r} cannot run here: {missing}")
     for name in methods(backend) if norm is None else (norm,):
         method = method_named(name)
         if norm is None and dialect is not None and dialect not in method.dialects:

@@ -33,7 +33,8 @@ def unavailable() -> str:
         return "NUMBA_ENABLE_CUDASIM is set, and Numba's simulator has no warp shuffles; unset it"
     if not cuda.is_available():
         reason = getattr(cuda, "cuda_error", lambda: None)()
-        return f"no usable NVIDIA GPU was found ({reason or 'is the driver, 580 or later, installed? nvidia-smi shows it'})"
+        words = " ".join(str(reason or "is the driver, 580 or later, installed? nvidia-smi shows it").split())
+        return f"no usable NVIDIA GPU was found: {words}"
     return ""
 
 

@@ -93,3 +93,11 @@ def test_arrays_that_are_nowhere_are_refused():
         rn.layer_norm(Elsewhere(), backend="cuda")
     with pytest.raises(TypeError, match="NumPy array"):
         rn.layer_norm([1.0, 2.0], backend="cuda")
+
+
+def test_the_command_says_so_too():
+    if not without_a_gpu():
+        pytest.skip("there is a GPU here")
+    command = [sys.executable, "-m", "refnorm", "check", "--backend", "cuda", "--norm", "layer_norm"]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert said.returncode == 2 and "backend 'cuda' cannot run here: " in said.stdout + said.stderr
