@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-METHODS = "batch_norm layer_norm group_norm rms_norm weight_norm iterative_norm spectral_norm switchable_norm".split()
+METHODS = "batch_norm layer_norm group_norm rms_norm weight_norm spectral_norm".split()
 CITE = {
     "authors": "A. Author, B. Writer et al.", "title": "A <b>Claim</b> & More", "venue": "arXiv", "year": 2020,
     "arxiv": "2001.00001",
