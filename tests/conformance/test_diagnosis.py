@@ -84,7 +84,7 @@ def _scaled(kernel: Candidate, x: Any, gamma: Any, beta: Any, eps: float, ndim: 
     return y.astype(x.dtype)
 
 
-@pytest.mark.parametrize("block", [96, 100, 4096])
+@pytest.mark.parametrize("block", [100, 4096])
 def test_the_last_tile_is_left_out_of_the_statistics(block: int) -> None:
     kernel = candidate("layer_norm", having(statistics=tail_left_out(block)), dtypes=("float32",))
     words = said(kernel, "layer_norm", strata=("lengths",), quick=False)
