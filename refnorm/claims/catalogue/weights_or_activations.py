@@ -105,7 +105,7 @@ def figure_methods(result: Result, figure: Any) -> None:
         axes.plot([np.median(v)], [i], "D", color=colour, ms=7)
     axes.set_yticks(range(len(losses)), sorted(losses, key=lambda n: -np.median(losses[n])))
     axes.set(
-        title=f"Training loss after {METHOD_STEPS} steps, each at its best rate (blue: activations, red: weights)",
+        title=f"Training loss after {METHOD_STEPS} steps at the best rate (red: norms of weights)",
         xscale="log",
         xlabel="loss",
     )
