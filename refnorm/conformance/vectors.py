@@ -165,7 +165,7 @@ class Maker:
                 progress(k + 1, len(chosen), case.stratum)
 
     def _chosen(self, arithmetic: Arithmetic) -> list[Case]:
-        """What is written of one arithmetic: small cases, --quick's, and the smallest of a stratum that has no others."""
+        """What is written of one arithmetic: small cases; of the main one, --quick's and the smallest of an empty stratum too."""
         default = self.method.dialects[self.dialect].defaults.get("eps")
         is_main = arithmetic is self.main
         plan = Plan(self.method, arithmetic, 1e-6 if default is None else default, self.seed, heavy=is_main)
@@ -176,7 +176,7 @@ class Maker:
                 drawn.setdefault(f"{case.stratum} {case.label} {case.words} {case.normalized_ndim}", case)
             else:
                 self.left_out["of memory layouts: what is written here is contiguous"] += 1
-        chosen = [c for c in drawn.values() if c.x.size <= limit or (c.quick and self.limit > TINY)]
+        chosen = [c for c in drawn.values() if c.x.size <= limit or (is_main and c.quick and self.limit > TINY)]
         if is_main and self.limit > TINY:
             met = {c.stratum for c in chosen}
             rest = sorted((c for c in drawn.values() if c.stratum not in met), key=lambda c: c.x.size)

@@ -41,6 +41,7 @@ def test_it_has_the_shapes_it_should_have():
     assert {("layer norm", (4, 16)), ("rms norm", (100_000, 64)), ("batch norm NHWC", (32, 14, 14, 256))} <= shapes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", SMALL, ids=lambda c: c.op)
 def test_both_sides_compute_the_same(cell, peer):
     """What is timed side by side is one and the same computation."""
@@ -70,5 +71,5 @@ def test_the_report_is_complete(peer, tmp_path, monkeypatch, capsys):
 
 
 def test_what_it_does_not_know_it_says(capsys):
-    assert bench(backend="cuda") == 2
-    assert "knows backend numba against torch" in capsys.readouterr().out
+    assert bench(backend="cuda", against="nothing") == 2
+    assert "knows numba and cuda against torch, not cuda against nothing" in capsys.readouterr().out

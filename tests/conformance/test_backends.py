@@ -22,6 +22,7 @@ def test_kernels_pass_in_a_dialect_of_choice(capsys):
     assert "numba batch_norm as batch_norm: right: keras's dialect" in said and "channels last" in said
 
 
+@pytest.mark.slow
 def test_a_wrong_kernel_is_found(monkeypatch, capsys):
     right = backends.methods("numba")["layer_norm"]
 

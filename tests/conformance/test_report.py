@@ -41,6 +41,7 @@ def test_a_report_says_what_the_contract_says() -> None:
     assert report.accuracy.bits["float32"]["ordinary"] > 10
 
 
+@pytest.mark.slow
 def test_a_right_kernel_loses_what_two_passes_lose() -> None:
     report = check(candidate("layer_norm", dtypes=("float32",)), norm="layer_norm")
     assert report.passed and report.headline == "right: torch's dialect"
@@ -50,6 +51,7 @@ def test_a_right_kernel_loses_what_two_passes_lose() -> None:
     assert all(abs(r.bits - r.stable) < 3 for r in rungs)
 
 
+@pytest.mark.slow
 def test_one_pass_is_told_by_its_exponent() -> None:
     def one_pass(x):
         mean = x.mean(axis=1, keepdims=True)

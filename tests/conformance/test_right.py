@@ -26,6 +26,7 @@ def test_right_kernel_passes(norm: str, way: str) -> None:
     assert report.passed, str(report)
 
 
+@pytest.mark.slow
 def test_a_full_check_runs_every_check_that_is_offered() -> None:
     report = check(candidate("batch_norm"), "batch_norm")
     assert report.passed, str(report)
