@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--quick", action="store_true", help="the checks that find most bugs, in seconds")
     check.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
-    check.add_argument("--plot", type=Path, metavar="FILE", help="draw error against |mean|/std with the bound (.png, .svg, .pdf)")
+    check.add_argument("--plot", type=Path, metavar="FILE", help="draw error against |mean|/std with its bound (.png, .svg)")
     check.add_argument("--junit", type=Path, metavar="FILE", help="write the report as JUnit XML")
     check.add_argument("--replay", type=Path, metavar="FILE", help="run a saved counterexample again")
     check.add_argument("--verbose", "-v", action="store_true", help="every finding, not the red ones alone")

@@ -165,7 +165,7 @@ class Maker:
                 progress(k + 1, len(chosen), case.stratum)
 
     def _chosen(self, arithmetic: Arithmetic) -> list[Case]:
-        """What is written of one arithmetic: small cases; of the main one, --quick's and the smallest of an empty stratum too."""
+        """What is written of one arithmetic: small cases; of the main one, also --quick's and one of every stratum."""
         default = self.method.dialects[self.dialect].defaults.get("eps")
         is_main = arithmetic is self.main
         plan = Plan(self.method, arithmetic, 1e-6 if default is None else default, self.seed, heavy=is_main)

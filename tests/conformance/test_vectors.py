@@ -114,7 +114,7 @@ def test_the_default_run_has_every_stratum_and_a_sane_size(whole):
     folder, summary = whole
     cases = read_vectors(folder).cases
     assert summary.size < 32 * 2**20 and summary.cases == len(cases) > 500
-    without = {"layouts", "momentum", "evaluation", "mask", "shards"}      # arrays are contiguous; layer norm has none of the others
+    without = {"layouts", "momentum", "evaluation", "mask", "shards"}      # contiguous arrays; layer norm has no others
     assert {s.replace(" ", "-") for s in STRATA if s not in without} == set(summary.strata)
     assert any("contiguous" in reason for reason in summary.left_out)
     assert max(case.inputs["x"].shape[0] for case in cases) > 65535
