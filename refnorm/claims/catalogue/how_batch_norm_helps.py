@@ -27,6 +27,8 @@ CITE = Citation(
 NORMS = {"plain": None, "batch norm": "batch_norm"}
 ALPHAS = (0.05, 0.1, 0.2, 0.3, 0.4)
 SEEDS = (0, 1, 2, 3, 4)
+DEPTHS = (2, 3, 6)
+"""Hidden layers; two are reported alone."""
 
 
 def network(norm: str | None, hidden: int) -> MLP:
@@ -51,30 +53,30 @@ def measured_landscape(item: tuple[str, int, int]) -> np.ndarray:
 
 
 def measure_landscape(sweep: Sweep) -> Result:
-    items = [(norm, depth, seed) for depth in (3, 6) for norm in NORMS for seed in SEEDS]
+    items = [(norm, depth, seed) for depth in DEPTHS for norm in NORMS for seed in SEEDS]
     found = dict(zip(items, sweep(measured_landscape, items), strict=True))
     numbers, rows = [], []
     limits = {"loss range": 0.3, "gradient change": 0.2, "effective beta": 0.7}
     seen = {3: ("0.20-0.25", "0.08-0.10", "0.26-0.29"), 6: ("0.05-0.07", "0.09-0.13", "0.52-0.62")}
-    for depth in (3, 6):
+    for depth in DEPTHS:
         ratios = np.array([found["batch norm", depth, s].mean(0) / found["plain", depth, s].mean(0) for s in SEEDS])
         for j, (what, high) in enumerate(limits.items()):
             numbers.append(
                 Number(
                     f"{what}, batch norm / plain, depth {depth}: largest of {len(SEEDS)} seeds",
                     ratios[:, j].max(),
-                    seen[depth][j],
-                    high=high,
+                    seen[depth][j] if depth in seen else None,
+                    high=high if depth in seen else None,
+                    asserted=depth in seen,
                     note=f"from {ratios[:, j].min():.2f}",
                 )
             )
             rows.append((depth, what, *ratios[:, j]))
     return Result(
         numbers,
-        "holds",
-        "Along the gradient the loss ranges less, the gradient moves less and the effective smoothness is better with "
-        "batch norm, "
-        "in every seed at both depths.",
+        "holds under conditions",
+        "Along the gradient the loss ranges less, the gradient moves less and the effective smoothness is better with batch "
+        "norm, in every seed; with two hidden layers the loss range falls to 0.5 to 0.7 of plain only.",
         {"ratio of time means, batch norm / plain": (("depth", "measure", *(f"seed {s}" for s in SEEDS)), rows)},
         {"curves": {norm: np.median([found[norm, 6, s] for s in SEEDS], axis=0) for norm in NORMS}},
     )
@@ -172,7 +174,7 @@ CLAIMS = (
         SEEDS,
         measure_landscape,
         figure_landscape,
-        conditions="digits, MLP of 3 and 6 hidden layers of 64, SGD 0.1, batches of 64, 200 steps, every second one measured",
+        conditions="digits, MLP of 2, 3, 6 hidden layers of 64, SGD 0.1, batches of 64, 200 steps, every second one measured",
     ),
     Claim(
         "internal-covariate-shift",
