@@ -11,19 +11,11 @@ import numpy as np
 
 from refnorm.analysis.mean_field import group_norm_growth
 from refnorm.analysis.signal_propagation import propagation
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import BEYOND_BATCH_NORM
 from refnorm.claims.style import BLUE, COLOURS, FAINT, GREEN, GREY, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.nets import MLP, ResidualMLP
-
-CITE = Citation(
-    "E. S. Lubana, R. P. Dick, H. Tanaka",
-    "Beyond BatchNorm: Towards a Unified Understanding of Normalization in Deep Learning",
-    "NeurIPS",
-    2021,
-    "2106.05956",
-)
 
 # group sizes: similarity of samples, growth of gradients
 
@@ -200,7 +192,7 @@ CLAIMS = (
         "group-size",
         7,
         "large groups make samples alike, small groups make gradients grow",
-        CITE,
+        BEYOND_BATCH_NORM,
         "Activations of group norm become more alike with larger groups (rank at least sqrt(width / group size)); small groups "
         "cause large gradients in early layers.",
         SEEDS,
@@ -212,7 +204,7 @@ CLAIMS = (
         "residual-growth",
         7,
         "the stream of a residual network: doubled each block, or one more",
-        CITE,
+        BEYOND_BATCH_NORM,
         "Normalizing activations prevents the exponential growth of activations in residual networks; normalizing "
         "parameters does "
         "not, unless SkipInit or the like is added.",

@@ -12,20 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import SURVEY
 from refnorm.claims.style import BLUE, CYAN, GREY, RED, YELLOW
 from refnorm.claims.sweep import Sweep
 from refnorm.data.digits import load_digits
 from refnorm.nets import MLP, SGD, cross_entropy, train
 
-CITE = Citation(
-    "L. Huang, J. Qin, Y. Zhou, F. Zhu, L. Liu, L. Shao",
-    "Normalization Techniques in Training DNNs",
-    "TPAMI",
-    2023,
-    "2009.12836",
-)
 SEEDS, WIDTH, TOGETHER, SAMPLES = (0, 1, 2, 3, 4), 32, 8, 3200
 GROUPS, BATCHES = (1, 2, 4, 8, 16), (4, 8, 16, 32)
 COLOURS = {"batch norm": BLUE, "batch whitening": CYAN, "group norm": RED, "group whitening": YELLOW}
@@ -105,7 +98,7 @@ CLAIMS = (
         "constraint-ratio",
         16,
         "large groups, small batches",
-        CITE,
+        SURVEY,
         "Group methods train badly with many groups, batch methods with small batches: more constraints than freedom.",
         SEEDS,
         measure,

@@ -13,18 +13,11 @@ import numpy as np
 import refnorm as rn
 from refnorm.analysis import mean_field
 from refnorm.analysis.wide_network import cosine, passage
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import BEYOND_BATCH_NORM
 from refnorm.claims.style import BLUE, COLOURS, FAINT, GREY, RED
 from refnorm.claims.sweep import Sweep
 
-LUBANA = Citation(
-    "E. S. Lubana, R. P. Dick, H. Tanaka",
-    "Beyond BatchNorm: Towards a Unified Understanding of Normalization in Deep Learning",
-    "NeurIPS",
-    2021,
-    "2106.05956",
-)
 SEEDS = tuple(range(8))
 WIDTH, DEPTH, BATCH = 1024, 20, 8
 GROUPS = (4, 8, 16, 32, 256, 1024)
@@ -112,7 +105,7 @@ CLAIMS = (
         "group-norm-growth",
         7,
         "group norm's gradient growth and similarity map, exactly",
-        LUBANA,
+        BEYOND_BATCH_NORM,
         "With relu squared gradients grow by (G - 2)/(G - 3) per layer, G channels a group; two samples' cosine passes a group "
         "norm as E cos = rho (2/p) (Gamma((p+1)/2)/Gamma(p/2))^2 2F1(1/2, 1/2; p/2+1; rho^2), p = G - 1.",
         SEEDS,

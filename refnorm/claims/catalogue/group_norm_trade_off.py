@@ -8,20 +8,13 @@ import numpy as np
 
 from refnorm.analysis.convergence import steps_to
 from refnorm.analysis.landscape import norm as length
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import BEYOND_BATCH_NORM
 from refnorm.claims.style import BLUE
 from refnorm.claims.sweep import Sweep
 from refnorm.data.digits import load_digits
 from refnorm.nets import SGD, ConvNet, Step, train
 
-LUBANA = Citation(
-    "E. S. Lubana, R. P. Dick, H. Tanaka",
-    "Beyond BatchNorm: Towards a Unified Understanding of Normalization in Deep Learning",
-    "NeurIPS",
-    2021,
-    "2106.05956",
-)
 SEEDS = (0, 1, 2, 3, 4)
 GROUPS, CHANNELS, STEPS, TARGET = (1, 2, 4, 8, 16), 16, 120, 1.0
 
@@ -94,7 +87,7 @@ CLAIMS = (
         "group-norm-trade-off",
         16,
         "speed against stability in group norm",
-        LUBANA,
+        BEYOND_BATCH_NORM,
         "Layer norm trains slowly, instance norm is unstable; the group size trades the one for the other.",
         SEEDS,
         measure_groups,

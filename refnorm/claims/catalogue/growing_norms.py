@@ -10,20 +10,13 @@ import numpy as np
 
 from refnorm.analysis.adversarial import accuracy_under_attack
 from refnorm.analysis.landscape import norm
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import NEW_INTERPRETATIONS
 from refnorm.claims.style import BLUE, GREEN, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.data.digits import load_digits
 from refnorm.nets import MLP, SGD, Step, train
 
-CITE = Citation(
-    "J. Sun, X. Cao, H. Liang, W. Huang, Z. Chen, Z. Li",
-    "New Interpretations of Normalization Methods in Deep Learning",
-    "AAAI",
-    2020,
-    "2006.09104",
-)
 KINDS = {"plain": None, "batch norm": "batch_norm", "layer norm": "layer_norm"}
 SEEDS, EPSILONS, STEPS = (0, 1, 2, 3, 4), (0.0, 0.05, 0.1), 400
 WEIGHTS = ("layer1.weight", "layer2.weight")
@@ -137,7 +130,7 @@ CLAIMS = (
         "growing-norms",
         10,
         "norms of weights grow; do attacks?",
-        CITE,
+        NEW_INTERPRETATIONS,
         "Without weight decay the norms of scale-invariant weights grow in training, and growing norms amplify adversarial "
         "attacks.",
         SEEDS,

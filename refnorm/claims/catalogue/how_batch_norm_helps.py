@@ -10,20 +10,13 @@ from typing import Any
 import numpy as np
 
 from refnorm.analysis.landscape import internal_covariate_shift, landscape
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import HOW_BATCH_NORM_HELPS
 from refnorm.claims.style import BLUE, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.data.digits import load_digits
 from refnorm.nets import MLP, SGD, Step, loss_and_gradients, train
 
-CITE = Citation(
-    "S. Santurkar, D. Tsipras, A. Ilyas, A. Madry",
-    "How Does Batch Normalization Help Optimization?",
-    "NeurIPS",
-    2018,
-    "1805.11604",
-)
 NORMS = {"plain": None, "batch norm": "batch_norm"}
 ALPHAS = (0.05, 0.1, 0.2, 0.3, 0.4)
 SEEDS = (0, 1, 2, 3, 4)
@@ -169,7 +162,7 @@ CLAIMS = (
         "smoother-landscape",
         6,
         "the landscape along the path of training",
-        CITE,
+        HOW_BATCH_NORM_HELPS,
         "With batch norm the loss and its gradient change less along the gradient, and the effective smoothness is better.",
         SEEDS,
         measure_landscape,
@@ -180,7 +173,7 @@ CLAIMS = (
         "internal-covariate-shift",
         6,
         "batch norm does not reduce internal covariate shift",
-        CITE,
+        HOW_BATCH_NORM_HELPS,
         "Networks with batch norm have as much internal covariate shift as those without, or more.",
         SEEDS,
         measure_shift,

@@ -7,20 +7,13 @@ from typing import Any
 import numpy as np
 
 from refnorm.analysis.conditioning import condition_number, layer_spectra
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import CONDITIONING
 from refnorm.claims.style import BLUE, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.data.digits import load_digits
 from refnorm.nets import MLP, SGD, Step, train
 
-CITE = Citation(
-    "L. Huang, J. Qin, L. Liu, F. Zhu, L. Shao",
-    "Layer-wise Conditioning Analysis in Exploring the Learning Dynamics of DNNs",
-    "ECCV",
-    2020,
-    "2002.10801",
-)
 NORMS = {"plain": None, "batch norm": "batch_norm"}
 SEEDS, STEPS, EVERY, LAYERS = (0, 1, 2, 3, 4), 200, 20, 6
 PANELS = ("inputs, kappa_50", "inputs, kappa_80", "output gradients, kappa_50", "output gradients, kappa_80")
@@ -92,7 +85,7 @@ CLAIMS = (
         "layer-spectra",
         16,
         "the conditioning of each layer over training",
-        CITE,
+        CONDITIONING,
         "Batch norm improves and stabilizes the conditioning of each layer over training.",
         SEEDS,
         measure,

@@ -10,20 +10,13 @@ from typing import Any
 import numpy as np
 
 from refnorm.analysis.conditioning import condition_number, fisher_block, layer_spectra, spectrum
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import CONDITIONING
 from refnorm.claims.style import BLUE, GREEN, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.data.digits import load_digits
 from refnorm.nets import MLP, ResidualMLP
 
-CITE = Citation(
-    "L. Huang, J. Qin, L. Liu, F. Zhu, L. Shao",
-    "Layer-wise Conditioning Analysis in Exploring the Learning Dynamics of DNNs",
-    "ECCV",
-    2020,
-    "2002.10801",
-)
 SEEDS = (0, 1, 2, 3, 4)
 DEPTHS = (5, 20, 80)
 
@@ -184,7 +177,7 @@ CLAIMS = (
         "layer-conditioning",
         5,
         "batch norm improves the conditioning of each layer",
-        CITE,
+        CONDITIONING,
         "Batch norm improves the layer-wise conditioning of the optimization problem.",
         SEEDS,
         measure_layers,
@@ -195,7 +188,7 @@ CLAIMS = (
         "last-layer-conditioning",
         5,
         "one norm before the last layer of a residual network",
-        CITE,
+        CONDITIONING,
         "The last linear layer of a very deep residual network is ill-conditioned; one batch norm before it cures that.",
         SEEDS,
         measure_last,
@@ -206,7 +199,7 @@ CLAIMS = (
         "kronecker-factors",
         5,
         "the Fisher block of a layer and its two factors",
-        CITE,
+        CONDITIONING,
         "The eigenvalues of a layer's Fisher block are the products of those of its inputs' and output gradients' covariances.",
         SEEDS,
         measure_kronecker,

@@ -8,21 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import HOW_BATCH_NORM_HELPS
 from refnorm.claims.style import BLUE, FAINT, GREEN, GREY, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.data.digits import load_digits
 from refnorm.nets import MLP, SGD, train
 from refnorm.nets.network import Pass
 
-CITE = Citation(
-    "S. Santurkar, D. Tsipras, A. Ilyas, A. Madry",
-    "How Does Batch Normalization Help Optimization?",
-    "NeurIPS",
-    2018,
-    "1805.11604",
-)
 NORMS = {"plain": None, "batch norm": "batch_norm"}
 SEEDS = (0, 1, 2, 3, 4)
 FEW = SEEDS[:3]
@@ -130,7 +123,7 @@ CLAIMS = (
         "noisy-batch-norm",
         6,
         "noise behind the norm, and large learning rates",
-        CITE,
+        HOW_BATCH_NORM_HELPS,
         "A network whose batch norms are followed by noise that changes every step trains as fast as with batch norm "
         "alone, and "
         "faster than without; batch norm trains at learning rates at which the plain network does not.",

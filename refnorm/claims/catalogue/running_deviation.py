@@ -15,19 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import SURVEY
 from refnorm.claims.style import BLUE, FAINT, GREEN, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.methods import batch_norm
 
-CITE = Citation(
-    "L. Huang, J. Qin, Y. Zhou, F. Zhu, L. Liu, L. Shao",
-    "Normalization Techniques in Training DNNs",
-    "TPAMI",
-    2023,
-    "2009.12836",
-)
 SEEDS, BATCHES, DRAWS, CHANNELS = (0, 1, 2, 3, 4), (2, 4, 8, 16, 64, 256), 400, 64
 WAYS = ("sigma", "sigma^2, biased", "sigma^2, unbiased")
 
@@ -105,7 +98,7 @@ CLAIMS = (
         "running-deviation",
         16,
         "a population of sigma, or of sigma squared",
-        CITE,
+        SURVEY,
         "The tutorial averages sigma over batches; frameworks average sigma^2.",
         SEEDS,
         measure,

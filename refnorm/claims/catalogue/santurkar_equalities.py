@@ -7,20 +7,12 @@ from typing import Any
 import numpy as np
 
 from refnorm.analysis.landscape import Unit, curvature, squared_gradient, worst_weight_gradient
-from refnorm.anatomy.method import Citation
 from refnorm.autodiff import hvp, vjp
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import HOW_BATCH_NORM_HELPS
 from refnorm.claims.style import BLUE, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.methods import batch_norm
-
-CITE = Citation(
-    "S. Santurkar, D. Tsipras, A. Ilyas, A. Madry",
-    "How Does Batch Normalization Help Optimization?",
-    "NeurIPS",
-    2018,
-    "1805.11604",
-)
 
 
 def theorem_errors(seed: int) -> dict[str, float]:
@@ -90,7 +82,7 @@ CLAIMS = (
         "santurkar-equalities",
         6,
         "what batch norm leaves of a gradient, exactly",
-        CITE,
+        HOW_BATCH_NORM_HELPS,
         "Batch norm lowers the gradient's norm and the curvature along it (theorems 4.1, 4.2, 4.4, as bounds).",
         tuple(range(50)),
         measure_theorems,

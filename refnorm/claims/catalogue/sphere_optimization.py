@@ -7,20 +7,13 @@ from typing import Any
 import numpy as np
 
 from refnorm.analysis.landscape import landscape
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import NEW_INTERPRETATIONS
 from refnorm.claims.style import BLUE, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.data.digits import load_digits
 from refnorm.nets import MLP, SGD, SphereSGD, Step, loss_and_gradients, train
 
-CITE = Citation(
-    "J. Sun, X. Cao, H. Liang, W. Huang, Z. Chen, Z. Li",
-    "New Interpretations of Normalization Methods in Deep Learning",
-    "AAAI",
-    2020,
-    "2006.09104",
-)
 KINDS = {"SGD": SGD, "SGD on the sphere": SphereSGD}
 SEEDS, STEPS, EVERY, RATES = (0, 1, 2, 3, 4), 200, 10, (0.3, 3.0)
 WEIGHT = "layer2.weight"
@@ -120,7 +113,7 @@ CLAIMS = (
         "sphere-optimization",
         16,
         "scale-invariant weights kept on their spheres",
-        CITE,
+        NEW_INTERPRETATIONS,
         "Optimization on the sphere keeps the norms of weights and stabilizes training.",
         SEEDS,
         measure,

@@ -12,19 +12,12 @@ import numpy as np
 
 import refnorm as rn
 from refnorm.analysis.sphere_geometry import growth, projector_defect, radii
-from refnorm.anatomy.method import Citation
 from refnorm.autodiff import grad
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import NEW_INTERPRETATIONS
 from refnorm.claims.style import BLUE, FAINT, GREEN, GREY, RED
 from refnorm.claims.sweep import Sweep
 
-SUN = Citation(
-    "J. Sun, X. Cao, H. Liang, W. Huang, Z. Chen, Z. Li",
-    "New Interpretations of Normalization Methods in Deep Learning",
-    "AAAI",
-    2020,
-    "2006.09104",
-)
 SEEDS, STEPS = tuple(range(10)), 100
 ROWS = {
     "BN": (lambda x: rn.batch_norm(x, eps=0.0)[0], lambda y: np.moveaxis(y, 1, 0).reshape(6, -1)),
@@ -131,7 +124,7 @@ CLAIMS = (
         "spheres",
         10,
         "normalizations put activations and weights onto spheres",
-        SUN,
+        NEW_INTERPRETATIONS,
         "Most normalizations put pre-activations or weights onto a sphere; norms of weights grow, which optimization on the "
         "sphere avoids.",
         SEEDS,

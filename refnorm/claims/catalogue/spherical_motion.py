@@ -13,18 +13,12 @@ import numpy as np
 from refnorm.analysis.scale import Motion, equilibrium, predicted_factors, radial, scaled_flows
 from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import SURVEY
 from refnorm.claims.style import BLUE, COLOURS, FAINT, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.data.digits import load_digits
 from refnorm.nets import MLP, SGD, cross_entropy, loss_and_gradients, train
 
-SURVEY = Citation(
-    "L. Huang, J. Qin, Y. Zhou, F. Zhu, L. Liu, L. Shao",
-    "Normalization Techniques in Training DNNs",
-    "TPAMI",
-    2023,
-    "2009.12836",
-)
 MOTION = Citation(
     "R. Wan, Z. Zhu, X. Zhang, J. Sun",
     "Spherical Motion Dynamics: Learning Dynamics of Normalized Neural Network",

@@ -7,20 +7,13 @@ from typing import Any
 import numpy as np
 
 from refnorm.analysis.convergence import steps_to
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import SURVEY
 from refnorm.claims.style import BLUE, FAINT, GREY, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.data.digits import load_digits
 from refnorm.nets import MLP, SGD, train
 
-SURVEY = Citation(
-    "L. Huang, J. Qin, Y. Zhou, F. Zhu, L. Liu, L. Shao",
-    "Normalization Techniques in Training DNNs",
-    "TPAMI",
-    2023,
-    "2009.12836",
-)
 SEEDS = (0, 1, 2, 3, 4)
 RATES, STEPS, TARGET = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0), 200, 0.2
 NORMS = {"plain": None, "batch norm": "batch_norm"}

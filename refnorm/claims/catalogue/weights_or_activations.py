@@ -6,20 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from refnorm.anatomy.method import Citation
 from refnorm.claims.claim import Claim, Number, Result
+from refnorm.claims.papers import SURVEY
 from refnorm.claims.style import BLUE, RED
 from refnorm.claims.sweep import Sweep
 from refnorm.data.digits import load_digits
 from refnorm.nets import MLP, SGD, train
 
-SURVEY = Citation(
-    "L. Huang, J. Qin, Y. Zhou, F. Zhu, L. Liu, L. Shao",
-    "Normalization Techniques in Training DNNs",
-    "TPAMI",
-    2023,
-    "2009.12836",
-)
 SEEDS = (0, 1, 2, 3, 4)
 METHODS: dict[str, dict[str, Any]] = {
     "batch norm": {"norm": "batch_norm"},
