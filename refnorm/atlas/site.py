@@ -28,16 +28,16 @@ class Unbuildable(Exception):
 
 
 class Site:
-    """A folder of pages made from the templates."""
+    """A folder of pages made from the templates; `methods` are those that have a page."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, methods: Sequence[str] = ()) -> None:
         try:
             import jinja2
             import matplotlib  # noqa: F401
             from markupsafe import Markup
         except ImportError as error:
             raise Unbuildable(f"{error.name} is not installed; get it with: pip install 'refnorm[atlas]'") from error
-        self.out = out
+        self.out, self.methods = out, methods
         self.pages: list[str] = []
         self.environment = jinja2.Environment(
             loader=jinja2.PackageLoader("refnorm.atlas", "templates"),
@@ -62,7 +62,7 @@ class Site:
         """A page at `path`, which says how deep it lies; `section` is what the navigation marks."""
         known = {
             "root": "../" * path.count("/"), "path": path, "section": section or path.split("/")[0].split(".")[0],
-            "navigation": NAVIGATION, "version": __version__,
+            "navigation": NAVIGATION, "version": __version__, "methods": self.methods,
         }  # fmt: skip
         self.write(path, self.environment.get_template(template).render({**known, **context}))
         self.pages.append(path)
@@ -85,7 +85,7 @@ def build(
             raise ValueError(f"no method is called {name!r}; there are {', '.join(NORMS)}")
     from . import api, kernel_authors, learn, papers
 
-    site = Site(Path(out))
+    site = Site(Path(out), chosen)
     tick = progress or (lambda done, total, what: None)
     evidence = []
     for k, name in enumerate(chosen):

@@ -49,10 +49,8 @@ def test_links_are_whole(atlas, pages):
                 continue
             target = (atlas.out / path).parent / unquote(parts.path) if parts.path else atlas.out / path
             inside = target.resolve().relative_to(atlas.out.resolve()).as_posix()
-            # lessons name methods that this small atlas may lack
-            if not target.is_file():
-                assert path.startswith("learn/") and inside.startswith("methods/"), (path, link)
-            elif parts.fragment:
+            assert target.is_file(), (path, link)
+            if parts.fragment:
                 assert parts.fragment in anchors[inside], (path, link)
 
 
