@@ -29,11 +29,10 @@ def dense(x: Any, w: Any) -> Any:
 def convolve(x: Any, w: Any) -> Any:
     """h_o = sum_i w_oi * x_i, cross-correlation, stride 1, zeros around x so that h has its size ("same").
 
-    x (N, I, H, W), w (O, I, kh, kw) with odd kernels, h (N, O, H, W).  The windows of x are laid out as columns C (I kh kw,
-    N H W),
-    and one product does the rest: h = W C, dW = g C'; dx is the correlation of g with the kernels turned around, O and I
-    exchanged.
-    h keeps the product's memory, channels outermost, in which a norm over the batch finds each channel's numbers side by side.
+    x (N, I, H, W), w (O, I, kh, kw) with odd kernels, h (N, O, H, W).  The windows of x are laid out as columns C of shape
+    (I kh kw, N H W), and one product does the rest: h = W C, dW = g C'; dx is the correlation of g with the kernels turned
+    around, O and I exchanged.  h keeps the product's memory, channels outermost, in which a norm over the batch finds each
+    channel's numbers side by side.
     """
     if np.shape(w)[2] % 2 == 0 or np.shape(w)[3] % 2 == 0:
         raise ValueError(f"w has a kernel of {np.shape(w)[2]} x {np.shape(w)[3]}; it must be odd, for the output keeps "

@@ -155,9 +155,8 @@ def measure_residual(sweep: Sweep) -> Result:
     return Result(
         numbers,
         "holds",
-        "Norms of activations make the stream grow by one unit a block; without them, or with norms of weights, it "
-        "doubles each "
-        "block, unless SkipInit starts the blocks at zero.",
+        "Norms of activations make the stream grow by one unit a block; without them, or with norms of weights, it doubles "
+        "each block, unless SkipInit starts the blocks at zero.",
         {"energy of the stream, width 512": (("network", "start", "10 blocks", "20 blocks"), rows)},
         {"curves": {k: found[k, 0] for k in RESIDUAL}},
     )
@@ -205,9 +204,8 @@ CLAIMS = (
         7,
         "the stream of a residual network: doubled each block, or one more",
         BEYOND_BATCH_NORM,
-        "Normalizing activations prevents the exponential growth of activations in residual networks; normalizing "
-        "parameters does "
-        "not, unless SkipInit or the like is added.",
+        "Normalizing activations prevents the exponential growth of activations in residual networks; normalizing parameters "
+        "does not, unless SkipInit or the like is added.",
         RESIDUAL_SEEDS,
         measure_residual,
         figure_residual,

@@ -126,8 +126,7 @@ CLAIMS = (
         "external covariate shift between clients",
         CITE,
         "In federated learning with clients of different classes, batch norm fails because a channel's statistics differ "
-        "between "
-        "devices; layer norm does not.",
+        "between devices; layer norm does not.",
         SEEDS,
         measure,
         figure,

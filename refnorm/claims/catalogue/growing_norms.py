@@ -103,10 +103,9 @@ def measure(sweep: Sweep) -> Result:
     return Result(
         numbers,
         "holds under conditions",
-        "Norms of scale-invariant weights grow with every step, exactly as Pythagoras says. That they amplify attacks does not "
-        "follow: rescaled weights are attacked with exactly the same success, unless statistics are frozen, and along "
-        "training the "
-        "accuracy under attack rises with the norm.",
+        "Norms of scale-invariant weights grow with every step, exactly as Pythagoras says. That they amplify attacks does "
+        "not follow: rescaled weights are attacked with exactly the same success, unless statistics are frozen, and along "
+        "training the accuracy under attack rises with the norm.",
         {"accuracy under FGSM": (("network", "eps", "mean", "least", "most"), rows)},
         {"paths": {kind: [found[kind, s]["path"] for s in SEEDS] for kind in KINDS}},
     )

@@ -133,9 +133,8 @@ def measure_shift(sweep: Sweep) -> Result:
     return Result(
         numbers,
         "holds under conditions",
-        "At a small learning rate batch norm has the larger internal covariate shift, as the paper says; at lr 0.1, "
-        "where the plain "
-        "network's gradients turn away from step to step, it has the smaller one.",
+        "At a small learning rate batch norm has the larger internal covariate shift, as the paper says; at lr 0.1, where "
+        "the plain network's gradients turn away from step to step, it has the smaller one.",
         {"medians over seeds, depth 6": (("lr", "network", "relative shift", "cosine", "loss after 200 steps"), rows)},
         {"found": {norm: [[found[norm, lr, s][0] for s in SEEDS] for lr in (1e-3, 1e-2, 0.1)] for norm in NORMS}},
     )

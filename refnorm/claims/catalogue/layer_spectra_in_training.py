@@ -57,9 +57,8 @@ def measure(sweep: Sweep) -> Result:
     return Result(
         numbers,
         "holds under conditions",
-        "What goes into a layer is better conditioned with batch norm at every time and in every seed; of the gradients "
-        "that come "
-        "back the table tells.",
+        "What goes into a layer is better conditioned with batch norm at every time and in every seed; of the gradients that "
+        "come back the table tells.",
         {"medians": (("spectrum", "plain, start", "plain, end", "batch norm, start", "batch norm, end"), rows)},
         {"paths": {n: np.array([found[n, s] for s in SEEDS]) for n in NORMS}},
     )

@@ -101,9 +101,8 @@ def measure_last(sweep: Sweep) -> Result:
     return Result(
         numbers,
         "holds",
-        "In a residual network the inputs of the last layer grow with depth, and its conditioning with them; one norm "
-        "before it "
-        "takes that away.",
+        "In a residual network the inputs of the last layer grow with depth, and its conditioning with them; one norm before "
+        "it takes that away.",
         {"lambda_max, medians over seeds": (("last norm", *(f"depth {d}" for d in DEPTHS)), rows)},
         {"found": {str(last): [[found[d, last, s] for s in SEEDS] for d in DEPTHS] for last in (False, True)}},
     )

@@ -90,9 +90,8 @@ def measure_noisy(sweep: Sweep) -> Result:
     return Result(
         numbers,
         "holds under conditions",
-        "Noise behind the norm leaves training as fast as the plain network's at first and slows it later: on digits "
-        "that part of "
-        "the claim is weak. That batch norm trains at learning rates at which the plain network does not is strong.",
+        "Noise behind the norm leaves training as fast as the plain network's at first and slows it later: on digits that "
+        "part of the claim is weak. That batch norm trains at learning rates at which the plain network does not is strong.",
         {"loss after 200 steps at large learning rates": (("lr", "network", *(f"seed {s}" for s in FEW)), rows)},
         {
             "curves": {k: np.median([found[k, 0.1, 600, s] for s in SEEDS], axis=0) for k in kinds},
@@ -124,9 +123,8 @@ CLAIMS = (
         6,
         "noise behind the norm, and large learning rates",
         HOW_BATCH_NORM_HELPS,
-        "A network whose batch norms are followed by noise that changes every step trains as fast as with batch norm "
-        "alone, and "
-        "faster than without; batch norm trains at learning rates at which the plain network does not.",
+        "A network whose batch norms are followed by noise that changes every step trains as fast as with batch norm alone, "
+        "and faster than without; batch norm trains at learning rates at which the plain network does not.",
         SEEDS,
         measure_noisy,
         figure_noisy,

@@ -56,8 +56,7 @@ def measure_theorems(sweep: Sweep) -> Result:
         numbers,
         "holds",
         "The paper's inequalities 4.1, 4.2 and 4.4 are equalities when g is the gradient at z: batch norm removes two "
-        "directions "
-        "of the gradient and divides by sigma.",
+        "directions of the gradient and divides by sigma.",
         {},
         {"shares": shares},
     )

@@ -87,9 +87,8 @@ def measure_identities(sweep: Sweep) -> Result:
     return Result(
         numbers,
         "holds",
-        "Perturbations have the length that the definitions give them, in their own metric; ASAM does not see a "
-        "rescaling that the "
-        "network does not see, SAM does; SAM-ON moves parameters of norms and nothing else.",
+        "Perturbations have the length that the definitions give them, in their own metric; ASAM does not see a rescaling "
+        "that the network does not see, SAM does; SAM-ON moves parameters of norms and nothing else.",
         {},
         {"pairs": pairs},
     )

@@ -73,8 +73,7 @@ def measure(sweep: Sweep) -> Result:
         numbers,
         "holds under conditions",
         "On the sphere norms, and with them effective learning rates, stay what they were. That by itself does not calm "
-        "training: "
-        "plain SGD lowers its own effective rate, and at a learning rate of 3 its loss ranges less in every seed.",
+        "training: plain SGD lowers its own effective rate, and at a learning rate of 3 its loss ranges less in every seed.",
         {
             "medians over seeds": (
                 ("optimizer", "lr", "growth of the norm", "effective rate, end / start", "loss range", "loss", "test accuracy"),

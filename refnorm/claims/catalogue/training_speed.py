@@ -65,9 +65,8 @@ def measure_speed(sweep: Sweep) -> Result:
     return Result(
         numbers,
         "holds under conditions",
-        "Batch norm reaches a training loss in fewer steps and stands learning rates at which the plain network fails, "
-        "in every "
-        "seed; its best test accuracy is ahead by one to five points of a hundred.",
+        "Batch norm reaches a training loss in fewer steps and stands learning rates at which the plain network fails, in "
+        "every seed; its best test accuracy is ahead by one to five points of a hundred.",
         {"medians over seeds": (("network", "learning rate", "steps to the loss", "loss at the end", "test accuracy"), rows)},
         {
             "end": {n: [[found[n, lr, s][1] for s in SEEDS] for lr in RATES] for n in NORMS},

@@ -75,9 +75,8 @@ def measure_methods(sweep: Sweep) -> Result:
     return Result(
         numbers,
         "reported",
-        f"Faster than batch norm: {', '.join(ahead) or 'none'}. Faster than layer norm: {', '.join(beyond) or 'none'}. "
-        f"On a network "
-        "of four layers the claim depends on which norms one compares.",
+        f"Faster than batch norm: {', '.join(ahead) or 'none'}. Faster than layer norm: {', '.join(beyond) or 'none'}. On a "
+        "network of four layers the claim depends on which norms one compares.",
         {
             f"after {METHOD_STEPS} steps, each at its best rate": (
                 ("norm", "rate", "loss, median", "least", "most", "test accuracy, median"),
