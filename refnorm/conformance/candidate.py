@@ -62,6 +62,7 @@ class Candidate:
     origin: str | None = None
     convert: str | None = field(default=None, repr=False)  # "torch", "jax": what an adapter turns arrays into
     by_name: bool = field(default=False, repr=False)  # an adapter's forward, called with the contract's names
+    prepare: Callable[..., Any] | None = field(default=None, repr=False)  # called before it, likewise: compiles for the shape
 
     def __post_init__(self) -> None:
         if self.forward is None and self.factory is None:
@@ -148,15 +149,19 @@ def _classed(arithmetic: Arithmetic) -> Arithmetic:
 
 
 def as_candidate(target: Any) -> Candidate:
-    """A Candidate, a bare callable (a forward alone), or an nn.Module."""
+    """A Candidate, a bare callable (a forward alone), an nn.Module, or a torch.autograd.Function."""
     if isinstance(target, Candidate):
         return target
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(target, torch.nn.Module):
+    if _is_function(target, torch) or (torch is not None and isinstance(target, torch.nn.Module)):
         return Candidate.from_torch(target)
     if callable(target):
         return Candidate(target, origin=origin_of(target))
     raise Unusable(f"{target!r} is no candidate; it must be a Candidate, a callable, or 'path/to/file.py:name'")
+
+
+def _is_function(target: Any, torch: Any) -> bool:
+    return torch is not None and inspect.isclass(target) and issubclass(target, torch.autograd.Function)
 
 
 def origin_of(target: Any) -> str | None:
@@ -190,7 +195,12 @@ def load_candidate(text: str) -> Candidate:
         if not hasattr(target, part):
             raise Unusable(f"{where} has no {name}; it has {', '.join(_callables(module)) or 'no callables'}")
         target = getattr(target, part)
-    found = as_candidate(target() if inspect.isclass(target) else target)
+    if inspect.isclass(target) and not _is_function(target, sys.modules.get("torch")):
+        try:
+            target = target()
+        except Exception as error:
+            raise Unusable(f"cannot make a {name}(): {type(error).__name__}: {error}; name an object or a function") from error
+    found = as_candidate(target)
     return replace(found, origin=text, name=found.name or name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,21 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
     if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
         return _by_signal(seconds, call)
     return _by_thread(seconds, call)
+
+
+def prepared(seconds: float, prepare: Callable[[], Any]) -> bool:
+    """Did it compile within `seconds`?  What it raises, the call that it prepares raises again, and is judged there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            within(seconds, prepare)
+        except Hangs:
+            return False
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return True
+    return True
 
 
 def _by_signal(seconds: float, call: Callable[[], Any]) -> Any:

@@ -197,7 +197,9 @@ class Session:
         return caller.backward(trial) if backward else trial
 
     def _seconds(self, case: Case) -> float:
-        return self._run(case, True).seconds
+        """The least of three calls: on a busy machine any one may wait; one of a second and more is not repeated."""
+        least = self._run(case, True).seconds
+        return min([least, *(self._run(case, True).seconds for _ in range(2))]) if least < 1 else least
 
     @cached_property
     def examination(self) -> Examination:

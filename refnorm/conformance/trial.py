@@ -15,12 +15,14 @@ from . import fused, signature
 from .candidate import Candidate
 from .cases import Case, role_of
 from .conventions import DERIVED
-from .deadline import Hangs, within
+from .deadline import Hangs, prepared, within
 from .handed import laid_out, same_bits
 from .memory import laid
 
 PATIENCE = 10.0
 """Seconds for one call; the first may compile and is given six times as much."""
+COMPILING = 30
+"""Times the patience that an adapter may take to compile for one shape (`Candidate.prepare`); no part of the call's time."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,15 @@ class Caller:
     def forward(self, case: Case) -> Trial:
         trial = Trial(case)
         given = laid_out(case)
-        binding = self.binding(case)
-        function = self.candidate.forward
+        binding, function, prepare = self.binding(case), self.candidate.forward, self.candidate.prepare
         if self.candidate.by_name:
             names = (*binding.positional, *binding.keywords)
             named = {n: given[n] for n in names if n in given}
+            limit = COMPILING * self.patience
+            if prepare is not None and not prepared(limit, lambda: prepare(**named)):
+                self.hung = True
+                _fault(trial, "hangs", "forward", f"not compiled within {limit:g} s")
+                return trial
             returned = self._watched(trial, "forward", given, lambda: function(**named))
         else:
             returned = self._watched(trial, "forward", given, lambda: binding.call(function, (), given))

@@ -243,10 +243,46 @@ class TestJax:
             return x / (1 + eps)
 
         judged = Candidate.from_jax(center, traced=("eps",))
+        judged.prepare(x=drawn(2, 3), eps=0.5)
+        once = len(traces)
         for eps in (1e-3, 1e-5, 0.1):
             y, saved = judged.forward(x=drawn(2, 3), eps=eps)
             judged.backward(y, saved)
-        assert len(traces) == 2         # y alone, and y with its gradients
+        assert len(traces) == once == 2         # the shape of y, and y with its gradients: nothing is left to the calls
+
+    def test_arrays_under_names_of_their_own_stand_in_the_contracts_order(self, jax):
+        def affine(t, p, q, *, eps):
+            return t * p + q + 0 * eps
+
+        x, gamma, beta = drawn(2, 3), drawn(3), drawn(3)
+        y, _ = Candidate.from_jax(affine, traced=("eps",)).forward(beta=beta, gamma=gamma, x=x, eps=1e-5)
+        np.testing.assert_allclose(y, x * gamma + beta, rtol=1e-6)
+
+    def test_jitted_and_custom_vjp(self, jax):
+        """Both are judged as any function; a custom gradient that is wrong is seen in the gradient alone."""
+        jnp = jax.numpy
+
+        def rms(x, gamma, *, eps):
+            return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps) * gamma
+
+        @jax.custom_vjp
+        def own(x, gamma, eps):
+            return rms(x, gamma, eps=eps)
+
+        def forward(x, gamma, eps):
+            return own(x, gamma, eps), (x, gamma, eps)
+
+        def backward(saved, dy):
+            x, gamma, eps = saved
+            r = jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps)
+            g, xhat = dy * gamma, x * r
+            return r * g, jnp.sum(dy * xhat, axis=tuple(range(x.ndim - 1))), None  # <g, xhat> is left out
+
+        own.defvjp(forward, backward)
+        fields = {"dtypes": ("float32",), "normalized_ndim": 1, "traced": ("eps",), "supports": lambda c: c.x.shape == (8, 16)}
+        assert check(Candidate.from_jax(jax.jit(rms), **fields), "rms_norm", quick=True).passed
+        failing = {f.check for f in check(Candidate.from_jax(own, **fields), "rms_norm", quick=True).failures}
+        assert "backward.dx" in failing and "forward.y" not in failing
 
     def test_a_function_that_cannot_be_compiled(self, jax):
         def doubled(x, mask):

@@ -1,6 +1,7 @@
 """Every field of Candidate, each on the calling convention of a kernel that is shipped so; and what misuse of them says."""
 
 import time
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from refnorm.conformance import Candidate, Unusable, check, load_candidate
 from refnorm.conformance.session import Session
+from refnorm.conformance.trial import Caller
 
 from .kernels import candidate
 
@@ -361,6 +363,24 @@ def test_mask_and_shards() -> None:
 
 
 # misbehaviour is a finding
+
+
+def test_compiling_for_a_shape_is_not_hanging() -> None:
+    """An adapter's `prepare` has a time of its own; what never ends there hangs, what raises there is left to the call."""
+    seconds = {"prepared": 0.0}
+
+    def prepare(x):
+        time.sleep(seconds["prepared"])
+        raise ValueError("as the call will")
+
+    patient = replace(Candidate(lambda x: x, dtypes=("float32",)), by_name=True, prepare=prepare)
+    case = Session(patient, "rms_norm").blank
+    caller = Caller(patient, patience=0.02)
+    for shape, slept, fault in ((2, 0.3, None), (3, 1.0, "hangs")):
+        seconds["prepared"] = slept
+        trial = caller.forward(case.replaced(x=case.x[:shape], dy=case.dy[:shape]))
+        assert (trial.faults[0].kind if trial.faults else None) == fault
+        assert not trial.faults or "not compiled within" in trial.faults[0].message
 
 
 def test_a_candidate_that_hangs_is_a_finding() -> None:

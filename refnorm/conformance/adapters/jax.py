@@ -1,8 +1,9 @@
 """JAX: functions as candidates; gradients by jax.vjp.
 
-A function is compiled once for each shape, forward and pullback together, as it runs in training.  Arrays are copied in,
-since XLA may share memory with NumPy.  float64 is switched on for those calls alone that bring a float64 array: 16- and
-32-bit calls run under JAX's own defaults.
+A function is compiled once for each shape, forward and pullback together, as it runs in training; before the call whose
+time is taken, so that compiling counts neither as slow nor as hanging.  Arrays are copied in, since XLA may share memory
+with NumPy.  float64 is switched on for those calls alone that bring a float64 array: 16- and 32-bit calls run under JAX's
+own defaults.
 """
 
 from __future__ import annotations
@@ -31,40 +32,47 @@ def candidate(target: Callable[..., Any], *, jit: bool = True, traced: Sequence[
     jit: compile it; False for a function that cannot be (callbacks, NumPy inside).  traced: options that are numbers and
     may be traced ("eps", "momentum"), so that a new value compiles nothing anew; by default options are constants.
     """
-    function = Function(target)
-    run = Compiled(function, frozenset(traced)) if jit else function.pulled
+    function = Function(target, frozenset(traced))
+    compiled = Compiled(function) if jit else None
+    run = compiled or function.pulled
 
     def forward(**arguments: Any) -> tuple[Any, Any]:
         with _precision(arguments):
-            given = {name: jnp.array(a) if isinstance(a, np.ndarray) else a for name, a in arguments.items()}
-            y, pull, more = run(*_split(given))
+            y, pull, more = run(*_split(arguments))
             outputs = tuple(np.asarray(a) if isinstance(a, jax.Array) else a for a in (y, *more))
         return (outputs if more else outputs[0]), (arguments, y, pull)
 
     def backward(dy: np.ndarray, saved: Any) -> tuple[np.ndarray, ...]:
         arguments, y, pull = saved
         with _precision(arguments):
-            (found,) = pull(jnp.array(dy).astype(y.dtype))
+            (found,) = pull(jnp.array(dy.astype(y.dtype)))
             return tuple(np.asarray(found[name]) for name in ordered(found))
+
+    def prepare(**arguments: Any) -> None:
+        assert compiled is not None
+        with _precision(arguments):
+            compiled.of(*_split(arguments))
 
     forward.__signature__ = function.signature  # type: ignore[attr-defined]
     fields = {"name": getattr(target, "__name__", None), "origin": origin_of(target), **fields}
-    return replace(Candidate(forward, backward, **fields), saves=True, convert="jax", by_name=True)
+    made = Candidate(forward, backward, **fields)
+    return replace(made, saves=True, convert="jax", by_name=True, prepare=prepare if jit else None)
 
 
 class Function:
-    """A function called with the contract's names, and its pullback."""
+    """A function called with the contract's names, and its pullback.  traced: options that may be tracers."""
 
-    def __init__(self, target: Callable[..., Any]) -> None:
-        self.target, self.signature = target, inspect.signature(target)
+    def __init__(self, target: Callable[..., Any], traced: frozenset[str]) -> None:
+        self.target, self.signature, self.traced = target, inspect.signature(target), traced
         self.bindings: dict[tuple[str, ...], Binding] = {}
 
     def __call__(self, given: Given) -> tuple[Any, tuple[Any, ...]]:
         """y, and what else is returned."""
         key = tuple(given)
         if key not in self.bindings:
-            arrays = tuple(n for n, a in given.items() if isinstance(a, jax.Array) or (a is None and n in ARRAYS))
-            options = tuple(n for n in given if n not in arrays)
+            found = {n for n, a in given.items() if isinstance(a, jax.Array) or (a is None and n in ARRAYS)} - self.traced
+            arrays = tuple(sorted(found, key=lambda n: (ARRAYS.index(n) if n in ARRAYS else len(ARRAYS), n)))
+            options = tuple(n for n in given if n not in found)
             self.bindings[key] = read(self.target, 0, arrays, options, None, DERIVED)
         returned = self.bindings[key].call(self.target, (), given)
         return (returned[0], tuple(returned[1:])) if isinstance(returned, tuple | list) else (returned, ())
@@ -77,25 +85,36 @@ class Function:
 class Compiled:
     """The same, forward and pullback compiled as one; called first with a cotangent of zeros, for y alone."""
 
-    def __init__(self, function: Function, traced: frozenset[str]) -> None:
-        self.function, self.traced = function, traced
-        self.compiled: dict[tuple, Callable[..., Any]] = {}
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.known: dict[Any, tuple[Callable[..., Any], jax.Array]] = {}
 
     def __call__(self, leaves: Given, rest: Given) -> tuple[Any, Callable[..., Any], tuple[Any, ...]]:
-        moving = {n: a for n, a in rest.items() if isinstance(a, jax.Array) or (n in self.traced and a is not None)}
-        constants = tuple((n, a) for n, a in rest.items() if n not in moving)
-        if constants not in self.compiled:
-            self.compiled[constants] = jax.jit(self._whole(dict(constants)))
-        whole = self.compiled[constants]
-        y, more, _ = whole(dict(leaves), moving, None)
+        moving, _ = self._parted(rest)
+        whole, zeros = self.of(leaves, rest)
+        y, more, _ = whole(dict(leaves), moving, zeros)
         return y, lambda dy: (whole(dict(leaves), moving, dy)[2],), more
 
-    def _whole(self, constants: Given) -> Callable[..., Any]:
-        def whole(leaves: Given, moving: Given, dy: Any) -> Any:
-            y, pull, more = self.function.pulled(leaves, {**constants, **moving})
-            return y, more, pull(jnp.zeros_like(y) if dy is None else dy)[0]
+    def of(self, leaves: Given, rest: Given) -> tuple[Callable[..., Any], jax.Array]:
+        """What runs on arrays of these shapes and types with these constants, and its cotangent of zeros."""
+        moving, constants = self._parted(rest)
+        kinds = tuple((n, a.shape, a.dtype) if isinstance(a, jax.Array) else n for n, a in (*leaves.items(), *moving.items()))
+        key = (kinds, tuple(constants.items()))
+        if key not in self.known:
+            y = jax.eval_shape(lambda arrays: self.function({**constants, **arrays})[0], {**leaves, **moving})
+            zeros = jnp.array(np.zeros(y.shape, y.dtype))
 
-        return whole
+            def whole(leaves: Given, moving: Given, dy: Any) -> Any:
+                y, pull, more = self.function.pulled(leaves, {**constants, **moving})
+                return y, more, pull(dy)[0]
+
+            self.known[key] = jax.jit(whole).lower(dict(leaves), moving, zeros).compile(), zeros
+        return self.known[key]
+
+    def _parted(self, rest: Given) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is traced, and what is compiled in."""
+        moving = {n: a for n, a in rest.items() if isinstance(a, jax.Array) or (n in self.function.traced and a is not None)}
+        return moving, {n: a for n, a in rest.items() if n not in moving}
 
 
 def _precision(arguments: Given) -> contextlib.AbstractContextManager[Any]:
@@ -103,8 +122,9 @@ def _precision(arguments: Given) -> contextlib.AbstractContextManager[Any]:
     return jax.enable_x64(True) if wide else contextlib.nullcontext()
 
 
-def _split(given: Given) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What has a gradient, and the rest: running statistics, the vectors of a power iteration, masks, options."""
+def _split(arguments: Given) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Copies of what has a gradient; and the rest: running statistics, the vectors of a power iteration, masks, options."""
+    given = {name: jnp.array(a) if isinstance(a, np.ndarray) else a for name, a in arguments.items()}
     kept = constants(given)
     arrays = {n: a for n, a in given.items() if isinstance(a, jax.Array) and n not in kept}
     leaves = {n: a for n, a in arrays.items() if jnp.issubdtype(a.dtype, jnp.floating)}
