@@ -61,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--backend", help="judge refnorm's own kernels instead: numba, cuda (with --norm: one method's)")
     check.add_argument("--dialect", help="whose conventions it should follow (default: the one that it is found to speak)")
     check.add_argument("--dtype", help="comma-separated: float64,float32,float16,bfloat16")
+    check.add_argument("--normalized-ndim", type=int, metavar="N", help="trailing axes that a layer or rms norm normalizes")
+    check.add_argument("--channel-axis", type=int, choices=(1, -1), help="where your candidate has its channels (default 1)")
     check.add_argument("--quick", action="store_true", help="the checks that find most bugs, in seconds")
     check.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")

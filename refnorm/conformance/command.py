@@ -7,10 +7,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from . import backends
-from .candidate import Unusable
+from .candidate import Candidate, Unusable, load_candidate
 from .presets import PRESETS, run_each, run_preset
 from .records import as_dict, junit
 from .report import Report
@@ -81,9 +82,15 @@ def _reports(options: argparse.Namespace) -> list[Report]:
             from refnorm.anatomy.method import NORMS
 
             raise Unusable(f"--norm is missing; it must be one of {', '.join(NORMS)}")
-        report = check(options.target, options.norm, options.dialect, **asked)
+        report = check(placed(options), options.norm, options.dialect, **asked)
     report.print()
     return [report]
+
+
+def placed(options: argparse.Namespace) -> Candidate:
+    """The target, with what the command line says of its axes."""
+    said = {"normalized_ndim": options.normalized_ndim, "channel_axis": options.channel_axis}
+    return replace(load_candidate(options.target), **{name: value for name, value in said.items() if value is not None})
 
 
 def _brief(report: Report) -> None:

@@ -15,6 +15,8 @@ from refnorm.anatomy.population import fresh
 from .candidate import Unusable
 
 KIT_ONLY = ("backend", "dialect", "state", "mask", "channel_axis")
+TRAILING = ("layer_norm", "rms_norm")
+"""Norms over trailing axes, as many as gamma has."""
 DERIVED = ("norm", "channel_axis", "axis", "normalized_shape", "normalized_ndim", "mask", "num_shards", "dialect")
 """Options that follow from the case, passed to candidates that ask for them by name."""
 

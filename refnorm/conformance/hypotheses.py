@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .conventions import TRAILING
 from .rows import Rows
 
 Guess = tuple[str, np.ndarray]
@@ -108,6 +109,7 @@ def of_output(v: View) -> Iterator[Guess]:
         yield "the mean is not subtracted", v.y(v.x * r)
         yield "it divides by the root mean square about 0", v.y(c * v.rstd(square))
         yield "it normalizes by the root mean square: neither mean nor variance", v.y(v.x * v.rstd(square))
+    yield from _padded(v)
     xhat = c * r
     yield "gamma is not applied", xhat + v.beta
     yield "beta is not applied", v.gamma * xhat
@@ -126,10 +128,30 @@ def of_output(v: View) -> Iterator[Guess]:
         yield f"the statistics are over {words}", v.y((v.x - mean) * v.rstd(var))
 
 
+def _padded(v: View) -> Iterator[Guess]:
+    """A row is worked on at a longer length, and what stands past its end counts: as 0, or as (0 - mean)^2."""
+    total, square = v.x.sum(axis=1, keepdims=True), np.square(v.x).sum(axis=1, keepdims=True)
+    lengths = {"a power of two": 1 << (v.n - 1).bit_length(), **{f"whole blocks of {b}": -(-v.n // b) * b for b in BLOCKS}}
+    for words, n in lengths.items():
+        if n == v.n or (words != "a power of two" and n > 2 * v.n):
+            continue
+        if v.kind == "rms":
+            yield f"the sum of squares is divided by the length padded to {words}", v.y(v.x * v.rstd(square / n))
+            yield f"what pads a row to {words} counts as ones", v.y(v.x * v.rstd((square + n - v.n) / v.n))
+            continue
+        counted = f"what pads a row to {words} counts in the variance, as (0 - mean)^2"
+        yield counted, v.y(v.c * v.rstd(v.var + (n / v.n - 1) * np.square(v.mean)))
+        mean = total / n
+        yield f"what pads a row to {words} counts as zeros", v.y((v.x - mean) * v.rstd(square / n - np.square(mean)))
+        var = np.square(v.x - mean).sum(axis=1, keepdims=True) / n
+        yield f"mean and variance are divided by the length padded to {words}", v.y((v.x - mean) * v.rstd(var))
+
+
 def _parts(v: View) -> Iterator[tuple[np.ndarray, str]]:
     for block in BLOCKS:
         whole = v.n // block * block
-        if 0 < whole < v.n:
+        if 0 < whole < v.n:  # at one length alone many blocks end at the same place
+            yield v.x[:, :whole], f"the first {whole} of {v.n} entries alone"
             yield v.x[:, :whole], f"whole blocks of {block} entries alone"
         if block < v.n:
             yield v.x[:, :block], f"the first {block} entries alone"
@@ -147,8 +169,8 @@ def of_area(rows: Rows) -> Iterator[Guess]:
     for k in range(1, x.ndim + 1):
         for axes in itertools.combinations(range(x.ndim), k):
             y = gamma * _standardized(x, axes, eps, rms, outside) + beta
+            yield f"the statistics are over {_words(axes, x.ndim, e.case.norm)}", y
             yield f"the statistics are over axes {axes}", y
-            yield f"the statistics are over axes {tuple(a - x.ndim for a in axes)}", y
     groups = e.arguments.get("num_groups")
     axis = e.case.channel_axis % x.ndim
     if groups and axis == 1 and x.shape[1] % groups == 0:
@@ -159,6 +181,12 @@ def of_area(rows: Rows) -> Iterator[Guess]:
             split = x.reshape(x.shape[0], count, x.shape[1] // count, *x.shape[2:])
             hat = _standardized(split, tuple(range(2, split.ndim)), eps, rms, outside).reshape(x.shape)
             yield f"there are {count} groups, not {groups}", gamma * hat + beta
+
+
+def _words(axes: tuple[int, ...], ndim: int, norm: str) -> str:
+    """Axes counted from the last; a layer norm over the last one alone may be meant so."""
+    meant = ", whatever shape gamma has (if that is meant: normalized_ndim=1)" if norm in TRAILING else ""
+    return f"the last axis alone{meant}" if axes == (ndim - 1,) else f"axes {tuple(a - ndim for a in axes)}"
 
 
 def _standardized(x: np.ndarray, axes: tuple[int, ...], eps: float, rms: bool, outside: bool) -> np.ndarray:

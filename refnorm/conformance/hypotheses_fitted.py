@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .conventions import TRAILING
 from .hypotheses import Guess, View
 from .rows import Rows
 
@@ -95,7 +96,7 @@ def _tails(v: View, observed: np.ndarray) -> Iterator[Guess]:
 def _parameters(v: View, rows: Rows) -> Iterator[Guess]:
     """gamma and beta read at the wrong place."""
     given = {name: rows.e.arguments.get(name) for name in ("gamma", "beta")}
-    xhat, last = v.c * v.rstd(), rows.e.case.norm in ("layer_norm", "rms_norm")
+    xhat, last = v.c * v.rstd(), rows.e.case.norm in TRAILING
     what = "entry i" if last else "channel c"
     letter = "i" if last else "c"
     for where, moved in _maps(rows, letter):

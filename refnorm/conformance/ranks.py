@@ -1,4 +1,5 @@
-"""The numbers of axes that a candidate takes: nn.BatchNorm2d and a kernel for (N, C, H, W) know four and say so."""
+"""The numbers of axes that a candidate takes: nn.BatchNorm2d and a kernel for (N, C, H, W) know four and say so; many a layer
+norm normalizes one."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import values
+from .conventions import TRAILING
 from .plan import Plan
 from .shapes import Shape, shaped
 from .taken import Taken, Wanted
@@ -22,13 +24,33 @@ OF_SIZE = re.compile(r"broadcast|size of tensor|singleton|divisible|divide", re.
 """... and about their lengths: those are no excuse."""
 
 
+def normalized(session: Session) -> int | None:
+    """How many trailing axes it normalizes: as it says, or one where it raises on a gamma of two axes and takes one of one."""
+    c = session.candidate
+    if c.normalized_ndim is not None or session.norm not in TRAILING or session.offers("normalized_shape"):
+        return c.normalized_ndim
+    fused: Any = {"prologue": c.prologue, "epilogue": c.epilogue, "absent": session.absent}
+    plan = Plan(session.method, session.main, 1e-3, session.seed, c.channel_axis, **fused)
+    words = []
+    for count in (1, 2):
+        case = plan.rows("ordinary", f"{count} normalized axes", values.ordinary, 4, 16, spatial=count)
+        if session.declined(case):
+            return None
+        fault = session.caller_of(case).forward(case).fault("raises")
+        words.append("" if fault is None else fault.message.partition(":")[0])
+    if words[0] or not words[1]:
+        return None
+    session.skipped[f"several normalized axes are not offered: {words[1]}"] = 1
+    return 1
+
+
 def raises_on(session: Session) -> dict[int, str]:
     """Numbers of axes that it refuses, while it answers others, with what it says; {} where it refuses none."""
     if not session.has_rows():
         return {}
     c = session.candidate
     fused: Any = {"prologue": c.prologue, "epilogue": c.epilogue, "absent": session.absent}
-    plan = Plan(session.method, session.main, 1e-3, session.seed, c.channel_axis, c.normalized_ndim, **fused)
+    plan = Plan(session.method, session.main, 1e-3, session.seed, c.channel_axis, session.normalized_ndim, **fused)
     said: dict[int, str] = {}
     for shape in _of_each_rank(session, plan):
         case = plan.case("ordinary", "a shape of another rank", values.ordinary, shape)
@@ -43,7 +65,7 @@ def raises_on(session: Session) -> dict[int, str]:
 
 def _of_each_rank(session: Session, plan: Plan) -> Iterator[Shape]:
     supported = Taken(lambda case: not session.declined(case)) if session.candidate.supports is not None else None
-    last = plan.convention.norm in ("layer_norm", "rms_norm")
+    last = session.norm in TRAILING
     for k in range(4):
         spatial = plan.normalized_ndim or 1 if last else k
         shape = shaped(plan.method, 4, 16, "even" if k else "first", spatial, leading=1 + k if last else 1)

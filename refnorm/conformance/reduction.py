@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .cases import Case, stored
-from .conventions import method_named
+from .conventions import TRAILING, method_named
 
 
 def sliced(case: Case, axis: int, size: int) -> Case | None:
@@ -32,7 +32,7 @@ def squeezed(case: Case, axis: int) -> Case | None:
     """Without an axis of length 1; None where the method needs it."""
     if case.x.shape[axis] != 1 or "axes" in case.arguments or case.x.ndim == 2 or case.dy.shape != case.x.shape:
         return None
-    if axis >= case.x.ndim - case.normalized_ndim and case.norm in ("layer_norm", "rms_norm"):
+    if axis >= case.x.ndim - case.normalized_ndim and case.norm in TRAILING:
         return None
     return _fitted(case, np.squeeze(case.x, axis), np.squeeze(case.dy, axis))
 

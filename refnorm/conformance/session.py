@@ -89,8 +89,9 @@ class Session:
         c, fixed = self.candidate, changes.pop("fixed", None)
         common = {
             "eps": 1e-6 if default is None else default, "seed": self.seed, "channel_axis": c.channel_axis,
-            "normalized_ndim": c.normalized_ndim, "fixed": self.spoken.fixed if fixed is None else fixed, "absent": self.absent,
-            "heavy": arithmetic is self.main, "dialect": dialect, "prologue": c.prologue, "epilogue": c.epilogue,
+            "normalized_ndim": self.normalized_ndim, "fixed": self.spoken.fixed if fixed is None else fixed,
+            "absent": self.absent, "heavy": arithmetic is self.main, "dialect": dialect,
+            "prologue": c.prologue, "epilogue": c.epilogue,
             "masked": self.offers("mask"), "sharded": self.offers("num_shards"), "stateless": self.stateless,
             "taken": self.taken,
         }  # fmt: skip
@@ -148,6 +149,11 @@ class Session:
         if self.candidate.supports is None and not self.raises_on:
             return None
         return Taken(lambda case: not self.unsupported(case))
+
+    @cached_property
+    def normalized_ndim(self) -> int | None:
+        """How many trailing axes layer_norm and rms_norm are asked to normalize; None: one and more."""
+        return ranks.normalized(self)
 
     @cached_property
     def raises_on(self) -> dict[int, str]:

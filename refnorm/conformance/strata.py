@@ -11,6 +11,7 @@ import numpy as np
 
 from . import strata_layouts, strata_shapes, strata_state, values
 from .cases import Case, stored
+from .conventions import TRAILING
 from .plan import Plan
 from .shapes import Shape, Spread, shaped
 from .tolerance_arithmetic import FORMATS
@@ -137,7 +138,7 @@ def odd_rows(plan: Plan) -> Iterator[Case]:
 def real(plan: Plan) -> Iterator[Case]:
     """Activations of a small network trained on scikit-learn's digits, recorded before each norm."""
     for key, x in recorded(plan.method.name).items():
-        if plan.normalized_ndim not in (None, x.ndim - 1) and plan.method.name in ("layer_norm", "rms_norm"):
+        if plan.normalized_ndim not in (None, x.ndim - 1) and plan.method.name in TRAILING:
             continue
         yield _recorded_case(plan, key, x[:32])
 
@@ -149,7 +150,7 @@ def _recorded_case(plan: Plan, key: str, x: np.ndarray) -> Case:
         options["num_groups"] = next(g for g in (4, 2, 1) if x.shape[1] % g == 0)
     if "axes" in options:
         options["axes"] = (0, *range(2, x.ndim))
-    ndim = x.ndim - 1 if plan.method.name in ("layer_norm", "rms_norm") and x.ndim > 2 else 1
+    ndim = x.ndim - 1 if plan.method.name in TRAILING and x.ndim > 2 else 1
     case = plan.case("real activations", key, values.ordinary, Shape(x.shape, options, ndim), quick=False)
     placed = np.moveaxis(x, 1, -1) if case.channel_axis == -1 else x
     return case.replaced(**{plan.convention.arrays[0]: stored(placed, plan.arithmetic.x)})

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import values
 from .cases import Case
+from .conventions import TRAILING
 from .plan import Plan
 from .shapes import Shape, Spread, shaped
 
@@ -16,7 +17,7 @@ LENGTHS = (
     768, 1000, 1023, 1024, 1025, 1280, 1536, 2047, 2048, 2049, 2560, 3001, 3072, 4095, 4096, 4097,
 )  # fmt: skip
 LONG = (5000, 5120, 7168, 8191, 8192, 8193, 12288, 16384, 16385, 32769, 65535, 65536, 65537)
-BOTH = ((130, 1030), (1030, 130))
+BOTH = ((130, 1030), (1030, 130), (4100, 70))
 """Many rows of many entries ..."""
 PARTIAL = ((260, 520), (97, 4097), (65, 8193))
 """... where a parameter has as many: kernels choose fewer partial sums of its gradient where rows are long."""
@@ -55,7 +56,7 @@ def many_rows(plan: Plan) -> Iterator[Case]:
         if spread == "first" or shaped(plan.method, 65541, 3, "first").x != shaped(plan.method, 65541, 3, "last").x:
             label = f"65541 rows of 3, {spread}"
             yield plan.rows("many rows", label, values.ordinary, 65541, 3, spread=spread, quick=True)
-    along_rows = plan.method.name in ("layer_norm", "rms_norm")
+    along_rows = plan.method.name in TRAILING
     for rows, n in ((*BOTH, *PARTIAL) if along_rows else BOTH) if plan.heavy else ():
         yield plan.rows("many rows", f"{rows} rows of {n}", values.ordinary, rows, n, quick=rows == 1030)
 
@@ -65,7 +66,7 @@ def shapes(plan: Plan) -> Iterator[Case]:
     yield from _by_pattern(plan)
     yield from _square(plan)
     name = plan.method.name
-    if name in ("layer_norm", "rms_norm"):
+    if name in TRAILING:
         for shape, ndim in (
             ((2, 3, 4), 1),
             ((2, 3, 4), 2),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .cases import Case
+from .conventions import TRAILING
 from .shapes import Shape, Spread, shaped
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _ones(_: np.random.Generator, rows: int, length: int) -> np.ndarray:
 def _arranged(plan: Plan, wanted: Wanted, rows: int, length: int) -> Iterator[Shape]:
     """Shapes with so many rows of such a length, the spread and the rank that were asked for first."""
     name, seen = plan.convention.norm, set()
-    last_axes = name in ("layer_norm", "rms_norm")
+    last_axes = name in TRAILING
     forced = last_axes and plan.normalized_ndim is not None
     spatial = (wanted.spatial,) if forced else tuple(dict.fromkeys((wanted.spatial, *((1, 2) if last_axes else (0, 1, 2, 3)))))
     spreads = tuple(dict.fromkeys((wanted.spread, *SPREADS)))

@@ -63,7 +63,7 @@ class Traits:
 def measure(session: Session) -> Traits:
     c = session.candidate
     plan = Plan(
-        session.method, session.main, 1e-5, session.seed, c.channel_axis, c.normalized_ndim, absent=session.absent,
+        session.method, session.main, 1e-5, session.seed, c.channel_axis, session.normalized_ndim, absent=session.absent,
         prologue=c.prologue, epilogue=c.epilogue, taken=session.taken,
     )  # fmt: skip
     weight, weighs, variance = running_statistics(session, plan)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import arithmetic_class
+from .adapters.bare import as_it_is_called
 from .candidate import Candidate, Unusable, as_candidate, load_candidate
 from .checks import CHECKS, Check
 from .diagnosis import explain
@@ -43,6 +44,7 @@ def check(
     names = None if dtypes is None else tuple(dtypes)
     session = Session(judged, norm, dialect, quick, seed, names, patience, progress)
     with np.errstate(all="ignore"):  # a candidate's numbers may be anything
+        session = replace(session, candidate=as_it_is_called(session))
         outcomes = [run(session) for run in CHECKS.values()]
         report = _report(session, outcomes)
     report.seconds = time.perf_counter() - start

@@ -1,0 +1,83 @@
+"""What a bare function is taken for, from its first call: NumPy's or PyTorch's, of one trailing axis or of several."""
+
+from argparse import Namespace
+
+import numpy as np
+import pytest
+
+from refnorm.conformance import Candidate, Unusable, check
+from refnorm.conformance.adapters.bare import as_it_is_called
+from refnorm.conformance.candidate import load_candidate
+from refnorm.conformance.command import placed
+from refnorm.conformance.session import Session
+
+from .kernels import candidate
+
+TORCH = """
+import torch
+from torch.nn.functional import layer_norm
+
+def last(x, weight, bias, eps=1e-5):
+    return layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+def all_of_gamma(x, weight, bias, eps=1e-5):
+    return layer_norm(x, weight.shape, weight, bias, eps)
+
+class Function(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, gamma, beta, eps):
+        return layer_norm(x, x.shape[-1:], gamma, beta, eps)
+
+class Wide(torch.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+"""
+
+
+def last_axis(x, gamma, beta, *, eps=1e-5):
+    c = x - x.mean(-1, keepdims=True)
+    y = c / np.sqrt(np.square(c).mean(-1, keepdims=True) + eps)
+    return (y if gamma is None else gamma * y) + (0 if beta is None else beta)
+
+
+@pytest.fixture
+def torchs(tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'refnorm[peers]'")
+    (tmp_path / "torchs.py").write_text(TORCH)
+    return lambda name: f"{tmp_path / 'torchs.py'}:{name}"
+
+
+@pytest.mark.parametrize(("name", "axes"), [("last", 1), ("all_of_gamma", None), ("Function", 1)])
+def test_a_function_of_tensors_is_pytorchs(torchs, name, axes):
+    session = Session(load_candidate(torchs(name)), "layer_norm")
+    found = as_it_is_called(session)
+    assert found.convert == "torch" and found.backward is not None and found.origin == session.candidate.origin
+    session = Session(found, "layer_norm")
+    assert session.normalized_ndim == axes
+    assert [words.partition(":")[0] for words in session.skipped] == ["several normalized axes are not offered"] * (axes or 0)
+
+
+def test_a_function_of_arrays_is_numpys(torchs):
+    load_candidate(torchs("last"))                            # PyTorch is there
+    for function in (last_axis, candidate("layer_norm").forward):
+        bare = Candidate(function)
+        assert as_it_is_called(Session(bare, "layer_norm")) is bare
+        assert Session(bare, "layer_norm").normalized_ndim is None
+
+
+def test_a_class_that_needs_arguments_is_no_candidate(torchs):
+    with pytest.raises(Unusable, match=r"cannot make a Wide\(\): TypeError.*width.*; name an object or a function"):
+        load_candidate(torchs("Wide"))
+
+
+def test_the_last_axis_alone_is_wrong_unless_it_is_said():
+    report = check(Candidate(last_axis, dtypes=("float64",)), "layer_norm", quick=True)
+    meant = "the statistics are over the last axis alone, whatever shape gamma has (if that is meant: normalized_ndim=1)"
+    assert not report.passed and meant in report.headline
+
+
+def test_the_command_line_says_where_axes_are():
+    target = "tests.conformance.test_as_called:last_axis"
+    said = placed(Namespace(target=target, normalized_ndim=1, channel_axis=-1))
+    assert (said.normalized_ndim, said.channel_axis, said.origin) == (1, -1, target)
+    assert placed(Namespace(target=target, normalized_ndim=None, channel_axis=None)).normalized_ndim is None
