@@ -5,8 +5,8 @@ Importing this asks for no GPU and no CUDA: the first call does, and says what i
 """
 
 from . import contract, whitening_contract
-from .arrays import adopt
 from .device import unavailable
+from .libraries import adopt
 
 METHODS = {**contract.methods(), **whitening_contract.methods()}
 

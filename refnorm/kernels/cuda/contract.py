@@ -27,9 +27,10 @@ from refnorm.kernels.cpu.form import Form, form_of
 from refnorm.kernels.cpu.recipes import Recipe, has_kernels, recipe_of
 
 from . import statistics_of
-from .arrays import Host, Library, Span, adopt, c_strides, on_device
+from .arrays import Host, Library, Span, c_strides
 from .device import current, ready
-from .gather import gathered
+from .gather import gathered, in_order
+from .libraries import adopt, on_device
 
 
 class Parameter(NamedTuple):
@@ -86,12 +87,6 @@ class Work(NamedTuple):
 
     def empty(self, shape: tuple[int, ...], dtype: Any = np.float64) -> Span:
         return self.library.empty(shape, np.dtype(dtype))
-
-
-def in_order(a: Span, order: tuple[int, ...]) -> Span:
-    shape, strides = tuple(a.shape[i] for i in order), tuple(a.strides[i] for i in order)
-    dense = all(n == 1 or s == c for n, s, c in zip(shape, strides, c_strides(shape), strict=True))
-    return a.seen(shape) if dense or not a.size else gathered(a, order)
 
 
 def work(method: Method, arguments: Mapping[str, Any], x: Any) -> Work:
@@ -173,7 +168,7 @@ def _forward(method: Method, arguments: Mapping[str, Any]) -> tuple:
     host = isinstance(w.library, Host)
     if not w.training and host:
         saved = triple.operation.from_population(**running_statistics(state, w.call), **w.call.options)
-        statistics = _given(w, saved)
+        statistics = statistics_of.given(w, saved)
     elif not w.training:
         saved = statistics_of.running(w, state, statistics)
     y = w.empty(w.form.shape, x.dtype)
@@ -182,23 +177,22 @@ def _forward(method: Method, arguments: Mapping[str, Any]) -> tuple:
 
         families.forward(w, statistics, y)
     if saved is None:
-        saved = w.recipe.saved(*_kept(w, statistics))
+        saved = w.recipe.saved(*statistics_of.kept(w, statistics))
     out = w.write(y, x.shape).given_back()
     if triple.state is None:
         return out, saved
-    new = triple._updated(saved, w.call, arguments) if host else statistics_of.updated(w, triple, arguments, statistics)
-    return out, saved, new
+    if host or not w.training:
+        return out, saved, triple._updated(saved, w.call, arguments)
+    samples = int(np.max(w.call.counted))
+    batch = statistics_of.channels_of(w, statistics)
+    return out, saved, statistics_of.updated(w.library, triple, arguments, samples, batch)
 
 
 def _backward(method: Method, dy: Any, cache: Cache) -> tuple:
     triple = method.triple
     x = adopt(cache.arguments[triple.x], triple.x)
     arguments = {**cache.arguments, triple.x: x}
-    if np.dtype(dy.dtype) != np.dtype(x.dtype):
-        if not isinstance(dy, np.ndarray) or not isinstance(x, np.ndarray):
-            raise TypeError(f"dy has dtype {dy.dtype}; on the device it must have {triple.x}'s, {x.dtype}")
-        wider = np.result_type(x, dy)
-        arguments[triple.x], dy = x.astype(wider, copy=False), dy.astype(wider, copy=False)
+    arguments[triple.x], dy = alike(x, dy, triple.x)
     w = work(method, arguments, arguments[triple.x])
     given = w.read(on_device(dy, w.library, "dy"))
     dx = w.empty(w.form.shape, arguments[triple.x].dtype)
@@ -206,40 +200,30 @@ def _backward(method: Method, dy: Any, cache: Cache) -> tuple:
     if x.size:
         from . import families
 
-        families.backward(w, given, _given(w, cache.saved), dx, *made)
+        families.backward(w, given, statistics_of.given(w, cache.saved), dx, *made)
     else:
         for span in made:
-            _zero(w, span)
+            zero(w.library, span)
     out = w.write(dx, tuple(x.shape)).given_back()
     gradients = [p.gradient(s).given_back() if s is not None else None for p, s in zip((w.gamma, w.beta), made, strict=True)]
     answer = narrow(out, x.dtype) if isinstance(out, np.ndarray) else out
     return answer, *(gradients[name == "beta"] for name in triple.recovery.parameters)
 
 
-def _zero(w: Work, span: Span | None) -> None:
+def alike(x: Any, dy: Any, name: str) -> tuple[Any, Any]:
+    """x and dy in one dtype, NumPy's arrays in the wider of theirs.  TypeError for others of two dtypes."""
+    if np.dtype(dy.dtype) == np.dtype(x.dtype):
+        return x, dy
+    if not isinstance(dy, np.ndarray) or not isinstance(x, np.ndarray):
+        raise TypeError(f"dy has dtype {dy.dtype}; on the device it must have {name}'s, {x.dtype}")
+    wider = np.result_type(x, dy)
+    return x.astype(wider, copy=False), dy.astype(wider, copy=False)
+
+
+def zero(library: Library, span: Span | None) -> None:
     if span is not None:
-        span.flat().copy_to_device(np.zeros(span.size, span.flat().dtype), stream=w.library.stream())
-
-
-def _kept(w: Work, statistics: Span) -> list[Any]:
-    """mean, var, rstd as the reference has them, (B, D, 1)."""
-    b, d, _ = w.call.part.blocks
-    if isinstance(w.library, Host):
-        host = statistics.given_back() if w.statistics else np.empty((3, 0))
-        return [w.form.to_reference(s, (b, d, 1)) for s in host]
-    rows = [statistics.seen(w.form.blocks, offset=k * w.statistics) for k in range(3)]
-    return [in_order(s, w.form.reference).seen((b, d, 1)).given_back() for s in rows]
-
-
-def _given(w: Work, saved: Any) -> Span:
-    """Statistics (3, B) in memory order from what a forward, on any backend, has saved."""
-    kept = [getattr(saved, "mean", None), getattr(saved, "var", getattr(saved, "square", None)), getattr(saved, "rstd", None)]
-    shape = (*w.call.part.blocks[:2], 1)
-    if all(k is None or isinstance(k, np.ndarray) for k in kept):
-        neutral = (0.0, 0.0, 1.0)
-        rows = [np.broadcast_to(v if k is None else k, shape) for k, v in zip(kept, neutral, strict=True)]
-        return on_device(np.stack([w.form.from_reference(r) for r in rows]), w.library, "saved")
-    return statistics_of.stacked(w, [adopt(k, "saved") for k in kept])
+        flat = span.flat()
+        flat.copy_to_device(np.zeros(span.size, flat.dtype), stream=library.stream())
 
 
 def methods() -> dict[str, tuple[Callable, Callable]]:

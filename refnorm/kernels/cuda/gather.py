@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from .arrays import Span
+from typing import Any
+
+from .arrays import Library, Span, c_strides
 from .launch import ceil
+from .libraries import on_device
 
 THREADS = 256
+
+
+def in_order(a: Span, order: tuple[int, ...]) -> Span:
+    """The array with its axes in `order`, contiguous: where it is if it lies so, or a copy."""
+    shape, strides = tuple(a.shape[i] for i in order), tuple(a.strides[i] for i in order)
+    dense = all(n == 1 or s == c for n, s, c in zip(shape, strides, c_strides(shape), strict=True))
+    return a.seen(shape) if dense or not a.size else gathered(a, order)
+
+
+def contiguous(value: Any, library: Library, argument: str) -> Span:
+    """An array on the device with its axes in their order, without gaps."""
+    span = on_device(value, library, argument)
+    return in_order(span, tuple(range(len(span.shape))))
 
 
 def gathered(span: Span, order: tuple[int, ...]) -> Span:

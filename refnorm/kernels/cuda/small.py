@@ -42,9 +42,34 @@ def spread_running(
         statistics[2, i] = spread(operation, statistics[1, i], m, eps)
 
 
+@cuda.jit(device=True)
+def entry_of(old: Any, entries: Any, d: Any, i: Any) -> Any:
+    """Entry i of a running statistic of which `entries` are kept: one stands for all, or, of matrices D x D, for that multiple
+    of the identity; d is 0 where there are no matrices."""
+    if d > 0 and entries == 1 and i // d % d != i % d:
+        return float64(0)
+    return float64(read(old, i % entries))
+
+
 @cuda.jit
-def update(old: Any, entries: Any, statistics: Any, row: Any, count: Any, weight: Any, bessel: Any, new: Any) -> None:
-    """new = (1 - weight) old + weight bessel statistics[row]."""
+def widen(old: Any, entries: Any, d: Any, out: Any) -> None:
+    """A running statistic in full, float64."""
+    i = int64(cuda.grid(1))
+    if i < len(out):
+        out[i] = entry_of(old, entries, d, i)
+
+
+@cuda.jit
+def update(old: Any, entries: Any, d: Any, batch: Any, count: Any, weight: Any, factor: Any, new: Any) -> None:
+    """new = (1 - weight) old + weight factor batch."""
     i = int64(cuda.grid(1))
     if i < count:
-        write(new, i, (1 - weight) * float64(read(old, i % entries)) + weight * bessel * statistics[row, i])
+        write(new, i, (1 - weight) * entry_of(old, entries, d, i) + weight * factor * batch[i])
+
+
+@cuda.jit
+def cast(source: Any, count: Any, out: Any) -> None:
+    """out = source, rounded once."""
+    i = int64(cuda.grid(1))
+    if i < count:
+        write(out, i, read(source, i))

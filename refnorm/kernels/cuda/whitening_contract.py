@@ -1,4 +1,5 @@
-"""Whitening's contract: from a method's arguments to whitening.py's kernels, and from their sums to what the method returns.
+"""Whitening's contract: from a method's arguments to whitening.py's and matrices.py's kernels, and back to what the method
+returns.
 
 As kernels/cpu/whitening_contract.py, whose formulas these are: with the recovery R, a matrix (diag(gamma), or a coloring's
 gamma), and P = sum dy zc', s = sum dy,
@@ -7,224 +8,147 @@ gamma), and P = sum dy zc', s = sum dy,
     backward    dx = W' R' dy + 2/M Sbar (x - mu) - W' R' s/M       Sbar = dL/dS of Q = R' P in the place of g zc'
                 dR = P W'                                           for gamma its diagonal
 
-What is done to D x D matrices (roots, factors and their gradients) is done on the host, by the CPU kernels' functions: the
-call waits for a covariance, and `saved` and the state are NumPy's, whosever x is.
+A group whitening's gamma is one a channel, several to a coordinate: R is then another one in each part of the samples
+(whitening.py), Q is the sum over the parts of R' P, and dR is each part's own.
+
+`saved` and the state are NumPy's for NumPy's arrays, and in the caller's library, on the device, for its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
-from refnorm.anatomy.backends import NoKernel
 from refnorm.anatomy.method import NORMS, Cache, Method
 from refnorm.anatomy.norm import Call, Norm
-from refnorm.anatomy.precision import wide
-from refnorm.anatomy.recovery import Affine, Coloring
-from refnorm.kernels.cpu import whitening_factors
-from refnorm.kernels.cpu.lie import Lie, lie_of
+from refnorm.anatomy.population import JOINT
+from refnorm.anatomy.precision import narrow
+from refnorm.kernels.cpu.whitening_contract import has_kernels
 
-from .arrays import Host, Library, Span, adopt, c_strides, on_device
-from .contract import device_of, in_order
-from .device import current, launch, ready
-from .launch import ceil
-
-THREADS = 256
-LENGTH = 4096
-"""Samples of one part of a product."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """One call in the kernels' terms."""
-
-    method: Method
-    call: Call
-    lie: Lie
-    library: Library
-    x: Span
-
-    def parameter(self, name: str) -> np.ndarray | None:
-        """In float64, on the host."""
-        given = dict(zip(self.method.triple.recovery.parameters, self.call.parameters, strict=True))[name]
-        return None if given is None else wide(np.asarray(given))
-
-    @property
-    def color(self) -> np.ndarray:
-        """R (B, D, D)."""
-        b, d, _ = self.call.part.blocks
-        gamma = self.parameter("gamma")
-        if gamma is None:
-            return np.broadcast_to(np.eye(d), (b, d, d))
-        return gamma if isinstance(self.method.triple.recovery, Coloring) else gamma.reshape(b, d, 1) * np.eye(d)
-
-    def flat(self, values: Any) -> Any:
-        """float64 numbers as a kernel takes them."""
-        return on_device(np.ascontiguousarray(values, np.float64).reshape(-1), self.library, "").flat()
-
-    def start(self, kernel: Any, grid: tuple[int, int], threads: tuple[int, int], *arguments: Any) -> None:
-        launch(kernel, grid, threads, self.library, *arguments)
-
-
-def has_kernels(method: Method) -> bool:
-    """A whitening whose recovery runs along its coordinates."""
-    triple = method.triple
-    if not isinstance(triple, Norm) or triple.operation.name not in whitening_factors.FROM_COVARIANCE:
-        return False
-    return isinstance(triple.recovery, Coloring) or (triple.recovery == Affine("c") and triple.area == Coloring.area)
-
-
-def work(method: Method, arguments: Mapping[str, Any], x: Any) -> Work:
-    """A call, checked by the reference, and laid out.  Raises NoKernel for what there is no kernel for."""
-    triple, zero = method.triple, np.zeros((), x.dtype)
-    call = triple.call(**{**arguments, triple.x: np.broadcast_to(zero, x.shape)})
-    if call.weighted:
-        raise NoKernel(f"backend 'cuda' has no kernel for {method.name} with masked statistics; backend='numpy' has it")
-    ready()
-    library = x.library if isinstance(x, Span) else Host()
-    span = on_device(x, library, triple.x)
-    lie = lie_of(as_strided(zero, span.shape, tuple(s * zero.itemsize for s in span.strides)), call.part)
-    if lie.part is not None:
-        raise NoKernel(f"backend 'cuda' has no kernel for {method.name} in this order of memory; backend='numpy' has it")
-    return Work(method, call, lie, library, in_order(span, lie.order))
+from . import statistics_of, whitening_factors
+from .arrays import Host, Span
+from .contract import alike, device_of, zero
+from .device import current
+from .gather import contiguous
+from .libraries import adopt, on_device
+from .whitening_work import Work, work
 
 
 def forward(method: Method, arguments: Mapping[str, Any]) -> tuple:
     """y, saved; and the new state where there is a population."""
-    triple, x = method.triple, arguments[method.triple.x]
-    with current(device_of(x)):
-        w = work(method, arguments, x)
-        saved = statistics(w, arguments)
-        b, d, _ = w.call.part.blocks
-        beta = w.parameter("beta")
-        y = w.library.empty(w.lie.lengths, np.dtype(x.dtype))
-        apply(w, w.x, saved.mean, w.color @ saved.matrix, np.zeros((b, d)) if beta is None else beta, y)
-        out = written(w, y).given_back()
-    return (out, saved, triple._updated(saved, w.call, arguments)) if triple.state is not None else (out, saved)
-
-
-def statistics(w: Work, arguments: Mapping[str, Any]) -> Any:
-    """What the operation saves, of the batch or of the state; every error of the reference is raised here."""
-    triple = w.method.triple
-    factors = whitening_factors.FROM_COVARIANCE[triple.operation.name]
-
-    def of_batch(z: Any, **options: Any) -> tuple:
-        b, d, m = w.call.part.blocks
-        mean = w.library.empty((b * d,), np.dtype(np.float64))
-        if w.x.size:
-            from . import whitening
-
-            w.start(whitening.means, (b * d, 1), (THREADS, 1), w.x.flat(), w.lie.numbers, mean.flat())
-        found = products(w, w.x, mean.flat(), mean.flat()) / m
-        return None, factors(w.library.to_host(mean).reshape(b, d, 1), found, **options)
-
-    nothing: Callable[..., Any] = lambda z, saved: None  # noqa: E731
-    operation = replace(triple.operation, forward=of_batch, apply=nothing)
-    if operation.condition is not None:
-        operation = replace(operation, condition=partial(whitening_factors.condition, operation.condition))
-    triple = replace(triple, operation=operation)
-    with np.errstate(all="ignore"):
-        return (triple._operated if operation.condition is None else triple._inverted)(w.call, arguments)[1]
-
-
-def products(w: Work, dy: Span, centre: Any, mean: Any) -> np.ndarray:
-    """sum (dy - centre) (x - mean)', (B, D, D), on the host."""
-    b, d, m = w.call.part.blocks
-    total = w.library.empty((b, d, d), np.dtype(np.float64))
-    if not w.x.size:
-        return np.zeros((b, d, d))
-    from . import whitening
-
-    chunks, tiles, count = ceil(m, LENGTH), ceil(d, whitening.TILE), b * d * d
-    parts = w.library.empty((chunks, count), np.dtype(np.float64)).flat().reshape(chunks, count)
-    square = (whitening.TILE, whitening.TILE)
-    given = (dy.flat(), w.x.flat(), w.lie.numbers, centre, mean, LENGTH, parts)
-    w.start(whitening.products, (chunks * b, tiles * tiles), square, *given)
-    w.start(whitening.add_chunks, (ceil(count, THREADS), 1), (THREADS, 1), parts, chunks, count, total.flat())
-    return w.library.to_host(total)
-
-
-def apply(
-    w: Work, x: Span, mean: Any, matrix: Any, shift: Any, y: Span, dy: Span | None = None, direct: Any = None
-) -> None:
-    """y = matrix (x - mean) + shift, and + direct dy."""
-    b, d, m = w.call.part.blocks
-    if not y.size:
-        return
-    from . import whitening
-
-    tile = whitening.TILE
-    matrix = w.flat(matrix)
-    first = (x.flat(), matrix, False) if dy is None else (dy.flat(), w.flat(direct), True)
-    given = (*first, x.flat(), w.lie.numbers, w.flat(mean), matrix, True, w.flat(shift), y.flat())
-    w.start(whitening.apply, (ceil(m, tile), b * ceil(d, tile)), (tile, tile), *given)
-
-
-def written(w: Work, y: Span) -> Span:
-    """In the order of the kernels, as the caller sees it; a view."""
-    strides = dict(zip(w.lie.order, c_strides(w.lie.lengths), strict=True))
-    shape = w.call.layout.shape
-    return y.seen(shape, tuple(strides[a] for a in range(len(shape))))
+    with current(device_of(arguments[method.triple.x])):
+        return _forward(method, arguments)
 
 
 def backward(method: Method, dy: Any, cache: Cache) -> tuple:
     """One gradient per array, in the arrays' dtypes; None for one that was not given."""
-    x, saved = adopt(cache.arguments[method.triple.x], "x"), cache.saved
-    if np.dtype(dy.dtype) != np.dtype(x.dtype):
-        raise NoKernel(f"backend 'cuda' has no kernel for dy of {dy.dtype} beside x of {x.dtype}; backend='numpy' has it")
-    with current(device_of(x)):
-        w = work(method, cache.arguments, x)
-        b, d, m = w.call.part.blocks
-        given = in_order(on_device(dy, w.library, "dy"), w.lie.order)
-        color, training = w.color, cache.arguments.get("training", True)
-        p = products(w, given, w.flat(np.zeros((b, d))), w.flat(saved.mean))
-        sums = total(w, given)
-        direct = np.swapaxes(color @ saved.matrix, 1, 2)
-        dx = w.library.empty(w.lie.lengths, np.dtype(x.dtype))
-        if training:
-            q = np.swapaxes(color, 1, 2) @ p
-            with np.errstate(all="ignore"):
-                gradient = whitening_factors.COVARIANCE_GRADIENT[method.triple.operation.name](q, saved, **w.call.options)
-            shift = -(direct @ sums[:, :, None])[:, :, 0] / m
-            apply(w, w.x, saved.mean, 2 / m * gradient, shift, dx, given, direct)
-        else:
-            apply(w, given, np.zeros((b, d)), direct, np.zeros((b, d)), dx)
-        full = p @ np.swapaxes(saved.matrix, 1, 2)
-        along = full if isinstance(method.triple.recovery, Coloring) else np.diagonal(full, axis1=1, axis2=2)
-        gradients = [_given_back(w, g, a) for g, a in zip((along, sums), w.call.parameters, strict=True)]
-        return written(w, dx).given_back(), *gradients
+    with current(device_of(cache.arguments[method.triple.x])):
+        return _backward(method, dy, cache)
 
 
-def total(w: Work, dy: Span) -> np.ndarray:
-    """sum dy, (B, D), on the host."""
+def _forward(method: Method, arguments: Mapping[str, Any]) -> tuple:
+    triple, x = method.triple, arguments[method.triple.x]
+    w = work(method, arguments, x)
+    saved = statistics(w, arguments)
+    y = w.library.empty(w.lie.lengths, np.dtype(x.dtype))
+    if x.size:
+        from . import whitening
+
+        matrix = w.colored(saved.matrix)
+        given = (w.x.flat(), w.lie.numbers, saved.mean.flat(), matrix.flat(), w.where, *w.slope, *w.shift, y.flat())
+        w.by_tiles(whitening.apply, *given)
+    out, kept = w.write(y).given_back(), saved._make(None if v is None else v.given_back() for v in saved)
+    if triple.state is None:
+        return out, kept
+    if isinstance(w.library, Host) or not arguments["training"]:
+        return out, kept, triple._updated(kept, w.call, arguments)
+    (channels,) = w.call.layout.lengths("c")
+    kind = next(name for name in JOINT if name in w.population(arguments)._fields)
+    batch = {"mean": saved.mean.seen((channels,)), kind: getattr(saved, kind)}
+    return out, kept, statistics_of.updated(w.library, triple, arguments, int(np.max(w.call.counted)), batch)
+
+
+@dataclass(frozen=True)
+class Judged(Norm):
+    """A triple whose statistics were found elsewhere: the reference's checks of them, in its words."""
+
+    find: Callable[[], Any] = lambda: None
+
+    def _operated(self, call: Call, arguments: Mapping[str, Any]) -> tuple:
+        return None, self.find()
+
+
+def statistics(w: Work, arguments: Mapping[str, Any]) -> Any:
+    """What the operation saves, on the device, of the batch or of the state; every error of the reference is raised here."""
+    triple = w.method.triple
+    exact, judge = triple.operation.condition, None
+    if exact is not None:
+        judge = partial(whitening_factors.condition, w.on, exact)
+    own = {f.name: getattr(triple, f.name) for f in fields(triple)} | {"operation": replace(triple.operation, condition=judge)}
+    judged = Judged(**own, find=partial(found, w, arguments))
+    return (judged._operated if judge is None else judged._inverted)(w.call, arguments)[1]
+
+
+def found(w: Work, arguments: Mapping[str, Any]) -> Any:
+    """The statistics themselves."""
+    operation, options = w.method.triple.operation, w.call.options
+    factors = partial(whitening_factors.FROM_COVARIANCE[operation.name], w.on, **options)
     b, d, m = w.call.part.blocks
-    mean = w.library.empty((b, d), np.dtype(np.float64))
-    if not dy.size:
-        return np.zeros((b, d))
+    if not arguments.get("training", True):
+        state, (channels,) = arguments["state"], w.call.layout.lengths("c")
+        mean = statistics_of.whole(state, "mean", (channels,), w.library).seen((b, d, 1))
+        kind = next(name for name in JOINT if name in state._fields)
+        matrices = statistics_of.whole(state, kind, (b, d, d), w.library)
+        return factors(mean, matrices) if kind == "covariance" else operation.from_population(mean, matrix=matrices, **options)
+    mean, covariance = w.empty(b, d, 1), w.empty(b, d, d)
+    if w.x.size:
+        w.means(mean)
+        plain = (d, 1, 1, 1)
+        sums, chunks = w.products(w.x, True, plain, mean)
+        w.added(sums, chunks, plain, (w.x.flat(), False), 1 / m, covariance)
+    return factors(mean, covariance)
+
+
+def _backward(method: Method, dy: Any, cache: Cache) -> tuple:
+    given = adopt(cache.arguments["x"], "x")
+    x, dy = alike(given, dy, "x")
+    w = work(method, {**cache.arguments, "x": x}, x)
+    saved = cache.saved._make(None if v is None else contiguous(v, w.library, "saved") for v in cache.saved)
+    dx = w.library.empty(w.lie.lengths, np.dtype(x.dtype))
+    made = [None if p is None else w.library.empty(p.shape, p.dtype) for p in (w.gamma, w.beta)]
+    if x.size:
+        pull_back(w, w.read(on_device(dy, w.library, "dy")), saved, cache.arguments.get("training", True), dx, *made)
+    else:
+        for span in made:
+            zero(w.library, span)
+    out = w.write(dx).given_back()
+    parameters = (None if span is None else span.given_back() for span in made)
+    return (narrow(out, given.dtype) if isinstance(out, np.ndarray) else out), *parameters
+
+
+def pull_back(w: Work, dy: Span, saved: Any, training: bool, dx: Span, dgamma: Span | None, dbeta: Span | None) -> None:
+    """dx and the gradients of the parameters are written."""
     from . import whitening
 
-    w.start(whitening.means, (b * d, 1), (THREADS, 1), dy.flat(), w.lie.numbers, mean.flat())
-    return w.library.to_host(mean) * m
-
-
-def _given_back(w: Work, gradient: np.ndarray, parameter: Any) -> Any:
-    """In the parameter's shape and type, in the caller's library."""
-    from refnorm.anatomy.precision import narrow
-
-    if parameter is None:
-        return None
-    host = narrow(gradient.reshape(parameter.shape), np.dtype(parameter.dtype))
-    if isinstance(w.library, Host):
-        return host
-    out = w.library.empty(tuple(parameter.shape), host.dtype)
-    flat = out.flat()
-    flat.copy_to_device(np.ascontiguousarray(host).view(flat.dtype).reshape(-1), stream=w.library.stream())
-    return out.given_back()
+    (b, d, m), name = w.call.part.blocks, w.method.triple.operation.name
+    matrix, slope = w.colored(saved.matrix), w.slope
+    sums, chunks = w.products(dy, False, w.where, saved.mean)
+    along = w.totals(dy)
+    p, shift, gradient = w.added(sums, chunks, w.where, slope, 1.0, w.on.empty()), w.empty(b, d), saved.matrix
+    if training:
+        s = w.added(along, 1, w.where, slope, 1.0, w.empty(b, d))
+        gradient = whitening_factors.COVARIANCE_GRADIENT[name](w.on, w.colored(p, turned=True), saved, **w.call.options)
+        w.each_row(whitening.shifts, matrix.flat(), s.flat(), d, -1 / m, shift.flat())
+    given = (w.x.flat(), w.lie.numbers, saved.mean.flat(), gradient.flat(), training, 2 / m, shift.flat(), dx.flat())
+    w.by_tiles(whitening.pull_back, dy.flat(), matrix.flat(), w.where, *slope, *given)
+    wanted = [x for span in (None if w.coloring else dgamma, dbeta) for x in (span is not None, (span or dx).flat())]
+    w.each_parameter(whitening.parameter_sums, sums, chunks, along, w.where, b, d, saved.matrix.flat(), *wanted)
+    if w.coloring and dgamma is not None:
+        w.cast(w.on.multiply(p, saved.matrix, (False, True)), dgamma)
 
 
 def methods() -> dict[str, tuple[Callable, Callable]]:

@@ -11,6 +11,7 @@ from refnorm.kernels.cuda import (
     columns_backward,
     gather,
     launch,
+    matrices,
     planes,
     planes_backward,
     rows,
@@ -19,7 +20,7 @@ from refnorm.kernels.cuda import (
     small,
     statistics_of,
     whitening,
-    whitening_contract,
+    whitening_work,
 )
 from refnorm.kernels.cuda.launch import LIMITS, WARP, row_team, width_of
 from refnorm.kernels.cuda.rows import number_of
@@ -133,15 +134,44 @@ def kernels(name):
     yield "column pull back", pull, (a, a, i, i, i, i, b, t, a, b, five, f, f, t, a), part
     yield "add columns", columns_backward.add_columns, (i, i, i, i, i, f, table(4), b, a, b, a), WARP
     yield "sums along rows", columns_backward.sums_along_rows, (a, a, i, i, i, t, t), part
-    seven, one, square = where(7), table(1), whitening.TILE**2
-    yield "whitening means", whitening.means, (a, seven, one), whitening_contract.THREADS
-    yield "whitening products", whitening.products, (a, a, seven, one, one, i, t), square
-    yield "whitening chunks", whitening.add_chunks, (t, i, i, one), whitening_contract.THREADS
-    yield "whitening apply", whitening.apply, (a, one, b, a, seven, one, one, b, one, a), square
+    seven, one, square = where(7), table(1), matrices.TILE**2
+    adding, each = whitening_work.THREADS, statistics_of.THREADS
+    yield "whitening means", whitening.means, (a, seven, one), adding
+    yield "whitening totals", whitening.totals, (a, seven, four, t), adding
+    yield "whitening products", whitening.products, (a, b, a, seven, four, one, i, t), square
+    yield "whitening parts", whitening.add_parts, (t, i, four, i, i, a, b, f, one), each
+    yield "whitening parameters", whitening.parameter_sums, (t, i, t, four, i, i, one, b, a, b, a), WARP
+    yield "whitening apply", whitening.apply, (a, seven, one, one, four, *par, a), square
+    yield "whitening shifts", whitening.shifts, (one, one, i, f, one), each
+    yield "whitening pull back", whitening.pull_back, (a, one, four, a, b, a, seven, one, one, b, f, one, a), square
+    yield "widen", small.widen, (a, i, i, one), each
+    yield "cast", small.cast, (a, i, one), each
+    yield "narrow", small.cast, (one, i, a), each
     yield "gather", small.gather, (a, i, where(3), where(3), i, a), gather.THREADS
     yield "stack", small.stack, (table(1), i, f, b, i, t), statistics_of.THREADS
     yield "running statistics", small.spread_running, (i, a, i, a, i, i, i, f, t), statistics_of.THREADS
-    yield "update", small.update, (a, i, t, i, i, f, f, a), statistics_of.THREADS
+    yield "update", small.update, (a, i, i, table(1), i, f, f, a), statistics_of.THREADS
+
+
+def kernels_of_matrices():
+    """name: (kernel, signature, threads); float64 alone."""
+    one, square, part, each = table(1), matrices.TILE**2, LIMITS.block_of_parts, statistics_of.THREADS
+    yield "multiply", matrices.multiply, (i, f, one, b, one, b, one, b, f, one), square
+    yield "move", matrices.move, (one, i, f, f, one), each
+    yield "regularize", matrices.regularize, (one, i, f, b, one, one), part
+    yield "factorize", matrices.factorize, (one, i, one, one), part
+    yield "invert lower", matrices.invert_lower, (one, i, i, one), WARP
+    yield "mirror lower", matrices.mirror_lower, (one, i, one), each
+    yield "scale by root", matrices.scale_by_root, (one, i, one, one), each
+    yield "through trace", matrices.through_trace, (one, one, one, one, i, one, one), part
+    yield "conditions", matrices.conditions, (one, one, i, one), part
+
+
+def test_kernels_of_matrices():
+    for what, kernel, signature, threads in kernels_of_matrices():
+        found = compiled(kernel, *signature)
+        launchable(found, threads)
+        assert found.spilled == 0, what
 
 
 READ_ONCE = {

@@ -8,9 +8,9 @@ from numba import cuda
 from numba.cuda.simulator import kernel as simulated_kernel
 
 import refnorm as rn
-from refnorm.kernels.cuda import adopt, launch
+from refnorm.kernels.cuda import adopt
 from refnorm.kernels.cuda.arrays import c_strides
-from tests.kernels.cuda.in_simulator import SMALL
+from tests.kernels.cuda.in_simulator import small  # noqa: F401
 
 
 class Tensor:
@@ -24,11 +24,6 @@ class Tensor:
     def __cuda_array_interface__(self):
         described = {**self.array.__array_interface__, "version": 3, "stream": self.stream, **self.changed}
         return {k: v for k, v in described.items() if k != "descr"}
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(launch, "LIMITS", SMALL)
 
 
 def host(array):
@@ -190,13 +185,30 @@ def test_calls_run_on_the_caller_s_device(monkeypatch):
     assert launched and set(launched) == {1} and not entered
 
 
-def test_whitening_in_place():
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("iterative_norm", {}), ("batch_whitening_cholesky", {"dialect": "matrix"}), ("batch_whitening_zca", {"num_groups": 3})],
+)
+def test_whitening_in_place_and_its_state_stays_there(name, options):
+    method, options = rn.NORMS[name], {"eps": 0.1, **options}
     x, gamma, dy = drawn((6, 3, 2), 3, (6, 3, 2))
-    y, cache, state = rn.iterative_norm.forward(Tensor(x), Tensor(gamma), eps=0.1, backend="cuda")
-    right, right_cache, right_state = rn.iterative_norm.forward(x, gamma, eps=0.1)
-    np.testing.assert_allclose(host(y), right, atol=1e-6)
-    np.testing.assert_allclose(state.covariance, right_state.covariance, rtol=1e-12)
-    gradients = rn.iterative_norm.backward(Tensor(dy), cache, backend="cuda")
-    for found, wanted in zip(gradients[:2], rn.iterative_norm.backward(dy, right_cache)[:2], strict=True):
-        np.testing.assert_allclose(host(found), wanted, atol=5e-6)
-    assert gradients[2] is None
+    y, cache, state = method.forward(Tensor(x), Tensor(gamma), **options, backend="cuda")
+    right, right_cache, right_state = method.forward(x, gamma, **options)
+    for step in ("of the batch", "of the state"):
+        np.testing.assert_allclose(host(y), right, atol=1e-6, err_msg=step)
+        for field, found in cache.saved._asdict().items():
+            wanted = getattr(right_cache.saved, field)
+            assert (found is None) == (wanted is None) and not isinstance(found, np.ndarray)
+            if found is not None:
+                np.testing.assert_allclose(host(found), wanted, rtol=1e-11, atol=1e-13)
+        for a, b in zip(state[:2], right_state[:2], strict=True):
+            assert not isinstance(a, np.ndarray)
+            np.testing.assert_allclose(host(a), b, rtol=1e-11, atol=1e-13)
+        assert state.count == right_state.count == 1
+        gradients = method.backward(Tensor(dy), cache, backend="cuda")
+        for found, wanted in zip(gradients[:2], method.backward(dy, right_cache)[:2], strict=True):
+            np.testing.assert_allclose(host(found), wanted, atol=5e-6)
+        assert gradients[2] is None
+        given = {**options, "state": state, "training": False}
+        y, cache, state = method.forward(Tensor(x), Tensor(gamma), **given, backend="cuda")
+        right, right_cache, right_state = method.forward(x, gamma, **{**given, "state": right_state})

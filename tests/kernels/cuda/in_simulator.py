@@ -13,13 +13,14 @@ from refnorm.kernels.cuda import (
     columns,
     columns_backward,
     launch,
+    matrices,
     planes,
     planes_backward,
     rows,
     rows_backward,
     statistics,
     whitening,
-    whitening_contract,
+    whitening_work,
 )
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -35,9 +36,10 @@ TINY = SMALL._replace(block=32, block_of_parts=32, resident=64, strips=2)
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(launch, "LIMITS", SMALL)
-    monkeypatch.setattr(whitening, "TILE", 4)
-    monkeypatch.setattr(whitening_contract, "THREADS", 32)
-    monkeypatch.setattr(whitening_contract, "LENGTH", 8)
+    for room in (whitening, matrices):
+        monkeypatch.setattr(room, "TILE", 4)
+    monkeypatch.setattr(whitening_work, "THREADS", 32)
+    monkeypatch.setattr(whitening_work, "LENGTH", 8)
 
 
 def drawn(method, shape, options, dtype, shift=0.5, seed=0):
@@ -146,6 +148,13 @@ BRANCHES = {
     "whitening in tiles and chunks": ("batch_whitening_cholesky", (5, 6, 4), {"eps": 0.1}, np.float32),
     "whitening, channels last": ("batch_whitening_zca", (5, 2, 2, 6), {"channel_axis": -1, "eps": 0.1}, np.float32),
     "whitening of bfloat16": ("iterative_norm", (9, 6), {"num_groups": 2}, BFLOAT16),
+    "whitening of float16 by Newton, in tiles": ("iterative_norm", (11, 5), {"T": 3}, np.float16),
+    "whitening and coloring in tiles": ("whitening_coloring_norm", (11, 10), {"num_groups": 2, "eps": 0.1}, np.float32),
+    "whitening without parameters": ("batch_whitening_cholesky", (9, 5), {"gamma": None, "beta": None}, np.float32),
+    "group whitening, parts in chunks": ("group_whitening_iterative", (2, 6, 20), {"num_groups": 3}, np.float32),
+    "group whitening in tiles, channels last": (
+        "group_whitening_zca", (2, 3, 2, 10), {"num_groups": 5, "channel_axis": -1, "eps": 0.1}, BFLOAT16
+    ),
     "weights": ("weight_norm", (3, 30), {}, np.float32),
     "weights, columns": ("weight_norm", (30, 4), {"dim": 1}, np.float32),
     "weights, floor": ("scaled_weight_standardization", (3, 30), {}, np.float32),
@@ -168,6 +177,67 @@ def test_accurate_at_any_ratio_of_mean_to_deviation(branch, ratio):
     options = {} if name == "rms_norm" else options
     arguments, dy = drawn(method, shape, options, dtype, shift=ratio)
     compare(method.name, arguments, dy)
+
+
+@pytest.mark.parametrize("ratio", [1e3, 1e6])
+@pytest.mark.parametrize("name", ["batch_whitening_cholesky", "iterative_norm"])
+def test_whitening_is_accurate_at_any_ratio_of_mean_to_deviation(name, ratio):
+    """One rounding of y and dx: covariances, factors and products are float64."""
+    compare(name, *drawn(rn.NORMS[name], (12, 5), {"eps": 1e-3}, np.float32, shift=ratio), growth=2)
+
+
+MEMORY = {
+    "channels last": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1),
+    "samples within channels": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 0, 1)), 1, 0),
+    "positions first": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 2, 0)), 0, 2),
+    "with gaps": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+}
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+@pytest.mark.parametrize("name", ["batch_whitening_cholesky", "group_whitening_iterative"])
+def test_whitening_in_any_order_of_memory(name, memory):
+    arguments, dy = drawn(rn.NORMS[name], (3, 4, 2, 3), {"num_groups": 2, "eps": 0.1}, np.float32)
+    compare(name, {**arguments, "x": MEMORY[memory](arguments["x"])}, MEMORY["channels last"](dy))
+
+
+def test_a_covariance_without_a_factor_is_refused_in_the_reference_s_words():
+    x = np.repeat(np.random.default_rng(0).normal(size=(9, 2)), 2, axis=1)           # channels in pairs
+    for options in ({"eps": 0.0}, {"state": rn.batch_whitening_cholesky.state(covariance=-1.0), "training": False}):
+        with pytest.raises(ValueError, match="singular to rounding") as right:
+            rn.batch_whitening_cholesky(x, **options)
+        with pytest.raises(ValueError) as found:
+            rn.batch_whitening_cholesky(x, **options, backend="cuda")
+        assert str(found.value) == str(right.value)
+
+
+@pytest.mark.parametrize("name", ["batch_whitening_cholesky", "iterative_norm"])
+def test_a_nan_stays_in_its_group(name):
+    x = np.random.default_rng(0).normal(size=(9, 4))
+    right, _ = rn.NORMS[name].forward(x, num_groups=2)[:2]
+    for bad in (np.nan, np.inf):
+        spoiled = x.copy()
+        spoiled[3, 1] = bad
+        y, cache, _ = rn.NORMS[name].forward(spoiled, num_groups=2, backend="cuda")
+        dx, *_ = rn.NORMS[name].backward(x, cache, backend="cuda")
+        assert np.isnan(y[:, :2]).all() and np.isnan(dx[:, :2]).all()
+        close(y[:, 2:], right[:, 2:], np.float64, 32)
+        assert np.isfinite(dx[:, 2:]).all()
+
+
+def test_running_matrices_may_be_numbers():
+    x, dy = np.random.default_rng(0).normal(size=(2, 6, 4))
+    for state in (rn.iterative_norm.state(0.5, 2.0), rn.iterative_norm.state(0.5, matrix=2.0)):
+        dialect = "matrix" if "matrix" in state._fields else "covariance"
+        options = {"num_groups": 2, "state": state, "dialect": dialect}
+        compare("iterative_norm", {"x": x, **options, "training": False}, dy)
+        compare("iterative_norm", {"x": x, **options}, dy)
+
+
+def test_group_whitening_of_no_samples():
+    y, cache = rn.group_whitening_iterative.forward(np.ones((0, 6, 4)), np.ones(6), num_groups=3, backend="cuda")
+    dx, dgamma, dbeta = rn.group_whitening_iterative.backward(y, cache, backend="cuda")
+    assert dx.shape == (0, 6, 4) and dgamma.tolist() == [0] * 6 and dbeta is None
 
 
 def test_one_result_for_a_row_whatever_the_batch():
