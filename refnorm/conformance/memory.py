@@ -18,6 +18,8 @@ def transposed(a: np.ndarray) -> np.ndarray:
 
 def reversed_axes(a: np.ndarray) -> np.ndarray:
     """Negative strides along every axis."""
+    if a.ndim == 0:
+        return a.copy()  # indexed, it would be no array any more
     flip = (slice(None, None, -1),) * a.ndim
     return np.array(a[flip], order="C")[flip]
 

@@ -41,7 +41,8 @@ def source(finding: Finding, candidate: Candidate) -> str:
     lines += ["", *_import(candidate), ""]
     lines += [f"{name} = {array_source(a)}" for name, a in arrays.items()]
     if case.layout != "contiguous":
-        lines += [f"{n} = {layout_source(case.layout, n)}      # {layout_of(case.layout, n)}" for n in arrays]
+        laid = [n for n, a in arrays.items() if a.ndim]
+        lines += [f"{n} = {layout_source(case.layout, n)}      # {layout_of(case.layout, n)}" for n in laid]
     backward = finding.name.startswith("d") or finding.facts.get("kind") == "saved" or finding.facts.get("stage") == "backward"
     if backward:
         lines.append(f"dy = {array_source(case.dy)}")

@@ -69,6 +69,13 @@ def test_rows_have_the_statistics_that_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
+def test_an_array_of_no_axes_stays_an_array(name: str) -> None:
+    """weight_norm's g with dim=None: PyTorch takes no numpy.float64 in its place."""
+    laid = LAYOUTS[name](np.array(2.0, np.float32))
+    assert isinstance(laid, np.ndarray) and laid.shape == () and laid == 2
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_layouts_keep_the_values(name: str) -> None:
     rng = np.random.default_rng(0)
     for shape in ((3, 4), (2, 3, 4), (5,)):
