@@ -49,7 +49,7 @@ def given(w: Work, saved: Any) -> Span:
     if all(k is None or isinstance(k, np.ndarray) for k in found):
         neutral = (0.0, 0.0, 1.0)
         rows = [np.broadcast_to(v if k is None else k, shape) for k, v in zip(found, neutral, strict=True)]
-        return on_device(np.stack([w.form.from_reference(r) for r in rows]), w.library, "saved")
+        return on_device(np.stack([w.form.from_reference(r[None]).reshape(-1) for r in rows]), w.library, "saved")
     return stacked(w, [adopt(k, "saved") for k in found])
 
 
