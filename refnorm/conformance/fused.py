@@ -58,11 +58,11 @@ ACTIVATIONS = {
 
 
 def parts(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(x', residual) in the type of x, x' + residual = x exactly."""
+    """(x', residual) in the type of x, x' + residual = x exactly; cut towards 0, so that neither part overflows."""
     wide = x.astype(np.float64)
     digits = {8: 26, 4: 12}.get(x.dtype.itemsize, 4)
     mantissa, exponent = np.frexp(np.where(np.isfinite(wide), wide, 0))
-    head = np.where(np.isfinite(wide), np.ldexp(np.round(np.ldexp(mantissa, digits)), exponent - digits), wide)
+    head = np.where(np.isfinite(wide), np.ldexp(np.trunc(np.ldexp(mantissa, digits)), exponent - digits), wide)
     with np.errstate(invalid="ignore"):
         tail = np.where(np.isfinite(wide), wide - head, 0)
     odd = (np.arange(x.size) % 2 == 1).reshape(x.shape)

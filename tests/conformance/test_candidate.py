@@ -7,13 +7,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from refnorm.conformance import Candidate, Unusable, check, load_candidate
+from refnorm.conformance import Candidate, Unusable, check, fused, load_candidate
 from refnorm.conformance.session import Session
 from refnorm.conformance.trial import Caller
 
 from .kernels import candidate
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
+RNG = np.random.default_rng(5)
 LN = candidate("layer_norm")
 RMS = candidate("rms_norm")
 BN = candidate("batch_norm")
@@ -260,6 +261,19 @@ def add_rms(x, residual, gamma=None, *, eps, offset, normalized_ndim=1):
 def add_rms_backward(dy, dh, x, residual, gamma=None, *, eps, offset, normalized_ndim=1):
     dx, dgamma = RMS.backward(dy, x + residual, gamma, eps=eps, offset=offset, normalized_ndim=normalized_ndim)
     return dx + dh, dx + dh, dgamma
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, BF16], ids=str)
+def test_the_parts_of_a_residual_are_finite_and_sum_exactly(dtype) -> None:
+    """Up to the largest number of the type, whose leading bits would overflow if they were rounded."""
+    largest = np.array(ml_dtypes.finfo(dtype).max, dtype)
+    x = np.concatenate([[largest, -largest, 0.0], RNG.normal(size=29)]).astype(dtype)
+    for part, rest in (fused.parts(x), fused.parts(x[::-1])):
+        assert np.isfinite(part.astype(float)).all() and np.isfinite(rest.astype(float)).all()
+        assert part.dtype == rest.dtype == dtype
+        assert set((part + rest).tolist()) == set(x.tolist())
+    part, rest = fused.parts(x[3:])
+    assert np.count_nonzero(part) > 20 and np.count_nonzero(rest) > 20
 
 
 def test_residual_prologue() -> None:
