@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -202,13 +202,13 @@ class Partition:
     fine: tuple[int, ...]
     order: tuple[tuple[int, ...], ...]
 
-    @property
+    @cached_property
     def blocks(self) -> tuple[int, int, int]:
         """(B, D, M)."""
         b, d, m = (math.prod(self.fine[p] for p in role) for role in self.order)
         return b, d, m
 
-    @property
+    @cached_property
     def _permutation(self) -> tuple[int, ...]:
         return tuple(p for role in self.order for p in role)
 

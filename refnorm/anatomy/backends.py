@@ -7,6 +7,7 @@ which makes arrays of other libraries known to the checks (precision.Elsewhere),
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -36,7 +37,7 @@ def methods(backend: str) -> Mapping[str, tuple[Callable, Callable]]:
         raise ValueError(f"backend is {backend!r}; it must be one of {', '.join(names())}")
     if not _exists(ROOMS[backend]):
         raise ValueError(f"backend {backend!r} has no kernels in this version of refnorm; here are: {', '.join(available())}")
-    found: Mapping[str, tuple[Callable, Callable]] = importlib.import_module(ROOMS[backend]).METHODS
+    found: Mapping[str, tuple[Callable, Callable]] = _room(ROOMS[backend]).METHODS
     return found
 
 
@@ -52,7 +53,7 @@ def adopted(backend: str, value: Any, argument: str) -> Any:
     """An argument as a backend reads it: one that computes in another memory takes arrays that are there already."""
     if isinstance(value, np.ndarray) or value is None or backend not in ROOMS or not _exists(ROOMS[backend]):
         return value
-    adopt = getattr(importlib.import_module(ROOMS[backend]), "adopt", None)
+    adopt = getattr(_room(ROOMS[backend]), "adopt", None)
     return value if adopt is None else adopt(value, argument)
 
 
@@ -60,10 +61,16 @@ def unavailable(backend: str) -> str:
     """What this machine lacks for a backend, in words; nothing where it can compute."""
     if backend not in ROOMS or not _exists(ROOMS[backend]):
         return ""
-    asked = getattr(importlib.import_module(ROOMS[backend]), "unavailable", None)
+    asked = getattr(_room(ROOMS[backend]), "unavailable", None)
     return "" if asked is None else asked()
 
 
+@functools.cache
+def _room(room: str) -> Any:
+    return importlib.import_module(room)
+
+
+@functools.cache
 def _exists(room: str) -> bool:
     parent, _, _ = room.rpartition(".")
     return importlib.util.find_spec(parent) is not None and importlib.util.find_spec(room) is not None

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .area import Area, Layout, Partition
+from .kinds import KEPT, kinds, stand_ins
 from .mask import masked, weights
 from .method import FROM_DIALECT, Method, Normalization, P, publish
 from .operation import Operation
@@ -23,7 +25,7 @@ from .precision import Box, wide
 from .recovery import Recovery
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Norm:
     """The triple at work; `layout_of` reads the user's arguments."""
 
@@ -104,6 +106,25 @@ class Norm:
 
     def call(self, **arguments: Any) -> Call:
         """One call, taken apart and checked."""
+        kind = kinds(arguments, (self.x, *self.recovery.parameters))
+        plan = self.plan(**arguments) if kind is None else _planned(self, kind)
+        layout, part = plan.layout, plan.part
+        mask = self.counts(arguments, layout)
+        weight, counted = (None, part.blocks[2]) if mask is None else weights(mask, layout, part)
+        if arguments["dialect"].lone_value == "error" and arguments.get("training", True) and np.any(np.equal(counted, 1)):
+            raise ValueError(
+                f"{self.x} has shape {layout.native}: one value a statistic ({self.area.words}); this dialect asks for two"
+            )
+        return Call(
+            **vars(plan),
+            z=part.split(layout.read(arguments[self.x])),
+            parameters=tuple(arguments[name] for name in self.recovery.parameters),
+            weighted={} if weight is None else {"weight": weight},
+            counted=counted,
+        )
+
+    def plan(self, **arguments: Any) -> Plan:
+        """What shapes and options decide of a call, checked."""
         layout = self.layout_of(**arguments)
         part = self.area.partition(layout, arguments.get("num_groups"))
         b, d, m = part.blocks
@@ -112,22 +133,8 @@ class Norm:
         recovery_options = self._recovery_options(arguments)
         if self.state is not None and (arguments["state"] is not None or not arguments["training"]):
             check_state(arguments["state"], self._fresh(arguments), layout.lengths("c")[0], d)
-        mask = self.counts(arguments, layout)
-        weight, counted = (None, m) if mask is None else weights(mask, layout, part)
-        if np.any(np.equal(counted, 1)) and arguments["dialect"].lone_value == "error" and arguments.get("training", True):
-            raise ValueError(
-                f"{self.x} has shape {layout.native}: one value a statistic ({self.area.words}); this dialect asks for two"
-            )
-        return Call(
-            layout,
-            part,
-            part.split(layout.read(arguments[self.x])),
-            tuple(arguments[name] for name in self.recovery.parameters),
-            {k: _option(k, arguments) for k in self.operation.options} | self.computed(arguments, layout),
-            recovery_options,
-            {} if weight is None else {"weight": weight},
-            counted,
-        )
+        options = {k: _option(k, arguments) for k in self.operation.options} | self.computed(arguments, layout)
+        return Plan(layout, part, options, recovery_options)
 
     def _fresh(self, arguments: Mapping[str, Any]) -> Any:
         make = arguments["dialect"].population.state or self.state
@@ -153,15 +160,27 @@ class Norm:
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call, taken apart."""
+class Plan:
+    """What shapes and options decide of a call; kept for the next one of its kind."""
 
     layout: Layout
     part: Partition
-    z: Any
-    parameters: tuple
     options: dict[str, Any]
     recovery_options: dict[str, Any]
+
+
+@functools.lru_cache(KEPT)
+def _planned(norm: Norm, kind: tuple) -> Plan:
+    """Of a call of this kind."""
+    return norm.plan(**stand_ins(kind))
+
+
+@dataclass(frozen=True)
+class Call(Plan):
+    """One call, taken apart."""
+
+    z: Any
+    parameters: tuple
     weighted: dict[str, Any]
     counted: Any                                  # how many samples a statistic has: M, or (B,) under a mask
 

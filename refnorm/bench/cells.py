@@ -72,7 +72,7 @@ def ours(cell: Cell, a: Arrays) -> dict[str, Calls]:
     w = contract.work(method, arguments, a.x)
     x, dy = w.form.read(a.x), w.form.read(a.dy)
     y, dx = w.form.empty(a.x.dtype), w.form.empty(a.x.dtype)
-    b, d, _ = w.call.part.blocks
+    b, d, _ = w.plan.call.part.blocks
     given, sums = np.empty((3, b * d)), (np.empty(contract.sums_shape(w)), np.empty(contract.sums_shape(w)))
     contract.fill_forward(w, as_stored(x), y, given)
     _, cache, *_ = method.forward(a.x, **a.parameters, **cell.options, backend="numba")

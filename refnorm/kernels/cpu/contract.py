@@ -10,6 +10,7 @@ the gradients of parameters those of the parameters.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,12 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refnorm.anatomy.backends import NoKernel
+from refnorm.anatomy.kinds import KEPT, kinds, stand_ins
 from refnorm.anatomy.method import NORMS, Cache, Method
-from refnorm.anatomy.norm import Call, Norm, running_statistics
+from refnorm.anatomy.norm import Call, running_statistics
 from refnorm.anatomy.precision import narrow, wide
 
 from . import columns, columns_backward, planes, positions, rows, rows_lanes
-from .form import Form, form_of
+from .form import Form, form_of, memory_order
 from .recipes import Recipe, has_kernels, recipe_of
 from .storage import arithmetic, as_stored
 
@@ -36,63 +38,50 @@ class Plan(NamedTuple):
     form: Form
     recipe: Recipe
     eps: float
-    dialect: Any
-    lying: tuple[int, ...]                        # axes of x, broadcasts against it
-    radius: float                                 # of the sphere that rows are put onto, over sqrt(M)
-    unit: Any                                     # what scale is at a parameter of 1: dy/dparameter = unit xhat
+    training: bool
+    unit: float                                   # scale = unit (offset + parameter), and without a parameter unit
+    offset: float
+    places: tuple[Any, ...]                       # of scale, of shift: for each of the kernel's entries that of the parameter
+    fixed: tuple[np.ndarray, np.ndarray]          # scale and shift where there is no parameter
 
 
 class Work(NamedTuple):
     """One call in the kernels' terms."""
 
-    call: Call
+    plan: Plan
     form: Form
-    recipe: Recipe
-    eps: float
-    training: bool
     scale: np.ndarray
     shift: np.ndarray
-    unit: Any
     number: Any                                   # the arithmetic's type
-
-
-PLANS: dict[tuple, Plan] = {}
-"""Plans by shapes and options: half of what a small call takes is making one.  PLANS_KEPT of them, then it starts anew."""
-
-PLANS_KEPT = 256
 
 
 def work(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> Work:
     """A call, checked by the reference, and laid out.  Raises NoKernel for what there is no kernel for."""
-    triple, key = method.triple, _key(method, arguments, x)
-    plan = PLANS.get(key) if key is not None else None
-    if plan is None:
-        plan = planned(method, arguments, x)
-        if key is not None:
-            if len(PLANS) >= PLANS_KEPT:
-                PLANS.clear()
-            PLANS[key] = plan
-    parameters = tuple(arguments[name] for name in triple.recovery.parameters)
-    call, number = replace(plan.call, parameters=parameters), arithmetic(x.dtype)
-    given = dict(zip(triple.recovery.parameters, parameters, strict=True))
-    scale, beta = _scale(triple, call, plan.lying, plan.radius, given), given.get("beta")
-    shift = np.zeros(plan.lying) if beta is None else call.layout.along(wide(beta), triple.recovery.name)
-    scale, shift = plan.form.parameter(scale, number), plan.form.parameter(shift, number)
-    return Work(call, plan.form, plan.recipe, plan.eps, arguments.get("training", True), scale, shift, plan.unit, number)
+    kind = kinds(arguments, method.arrays)
+    plan = planned(method, arguments, x) if kind is None else _planned_once(method, kind, memory_order(x))
+    number, given = arithmetic(x.dtype), method.triple.recovery.parameters
+    scale, shift = (*(arguments[name] for name in given), None, None)[:2]
+    return Work(plan, plan.form, _parameter(plan, 0, scale, number), _parameter(plan, 1, shift, number), number)
 
 
-def _key(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> tuple | None:
-    """All that a plan depends on; None for a call with a state or a mask, whose arrays are checked each time."""
-    if arguments.get("state") is not None or arguments.get("mask") is not None or not arguments.get("training", True):
-        return None
-    options = tuple((k, type(v), id(v) if k == "dialect" else v) for k, v in arguments.items() if k not in method.arrays)
-    shapes = tuple(None if arguments[name] is None else np.shape(arguments[name]) for name in method.arrays[1:])
-    key = (method.name, x.shape, x.strides, x.dtype, shapes, options)
-    try:
-        hash(key)
-    except TypeError:                               # a list of axes
-        return None
-    return key
+def _parameter(plan: Plan, which: int, values: Any, number: Any) -> np.ndarray:
+    """Scale (0) or shift (1) as the kernel reads it, always a new array: the caller's may be read-only."""
+    fixed = plan.fixed[which]
+    if values is None:
+        return fixed.astype(number)
+    if which == 0 and (plan.offset, plan.unit) != (0, 1):
+        values = plan.unit * (plan.offset + wide(values))
+    values, places = np.asarray(values, number).reshape(-1), plan.places[which]
+    return (values.copy() if places is None else values[places]).reshape(fixed.shape)
+
+
+@functools.lru_cache(KEPT)
+def _planned_once(method: Method, kind: tuple, order: tuple[int, ...]) -> Plan:
+    """Of a call of this kind, whose x lies in memory in this order of its axes; half of what a small call took."""
+    arguments = stand_ins(kind)
+    x = arguments[method.triple.x]
+    lying = np.empty([x.shape[a] for a in order], x.dtype)
+    return planned(method, arguments, np.transpose(lying, np.argsort(order)))
 
 
 def planned(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> Plan:
@@ -103,23 +92,32 @@ def planned(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> Plan
         raise NoKernel(_absent(method, "weighted or masked statistics"))
     laid = call.layout.read(x)
     recipe, eps = recipe_of(triple, call)
-    lying = (1,) * laid.ndim
     radius = 1 / math.sqrt(call.part.blocks[2]) if recipe.on_unit_sphere else 1.0
-    given = dict(zip(triple.recovery.parameters, call.parameters, strict=True))
-    unit = _scale(triple, call, lying, radius, dict.fromkeys(given))
-    shift = np.zeros(lying) if given.get("beta") is None else call.layout.along(given["beta"], triple.recovery.name)
-    run = np.broadcast_shapes(_scale(triple, call, lying, radius, given).shape, shift.shape)
+    name = getattr(triple.recovery, "name", "")
+    numbered = [None if v is None else _numbered(np.shape(v)) for v in call.parameters]
+    along = [None if v is None else call.layout.along(v, name) for v in numbered]
+    run = np.broadcast_shapes((1,) * laid.ndim, *(np.shape(a) for a in along if a is not None))
     form = form_of(laid, call.part, run)
     if form is None:
         raise NoKernel(_absent(method, f"{triple.x} of shape {x.shape}, parameters along {run}, in this order of memory"))
-    return Plan(replace(call, parameters=()), form, recipe, eps, arguments.get("dialect"), lying, radius, unit)
-
-
-def _scale(triple: Norm, call: Call, lying: tuple[int, ...], radius: float, given: Mapping[str, Any]) -> Any:
-    """What xhat is multiplied by: the recovery of 1 without its beta."""
-    factors = [None if v is None or k == "beta" else wide(v) for k, v in given.items()]
     recover: Any = triple.recovery.forward
-    return recover(np.ones(lying), *factors, layout=call.layout, **call.recovery_options) * radius
+    none = (None,) * len(call.parameters)
+    unit = float(recover(np.ones(()), *none, layout=call.layout, **call.recovery_options)) * radius
+    scale = form.parameter(np.full((1,) * laid.ndim, unit), np.float64)
+    places = [None if a is None else _out_of_order(form.parameter(a, np.intp)) for a in along]
+    return Plan(
+        replace(call, parameters=none), form, recipe, eps, arguments.get("training", True),
+        unit, call.recovery_options.get("offset", 0.0), (*places, None, None)[:2], (scale, np.zeros_like(scale)),
+    )  # fmt: skip
+
+
+def _numbered(shape: tuple[int, ...]) -> np.ndarray:
+    return np.arange(math.prod(shape)).reshape(shape)
+
+
+def _out_of_order(places: np.ndarray) -> np.ndarray | None:
+    """Places that are not simply one after another."""
+    return None if np.array_equal(places.ravel(), np.arange(places.size)) else places.ravel()
 
 
 def _absent(method: Method, what: str) -> str:
@@ -131,64 +129,66 @@ def forward(method: Method, arguments: Mapping[str, Any]) -> tuple:
     triple = method.triple
     x = arguments[triple.x]
     w = work(method, arguments, x)
-    b, d, _ = shape = w.call.part.blocks
+    call, form = w.plan.call, w.form
+    b, d, _ = shape = call.part.blocks
     statistics, saved = np.empty((3, b * d)), None
-    if not w.training:
-        saved = triple.operation.from_population(**running_statistics(arguments["state"], w.call), **w.call.options)
+    if not w.plan.training:
+        saved = triple.operation.from_population(**running_statistics(arguments["state"], call), **call.options)
         statistics = _given(w, saved)
-    y = w.form.empty(x.dtype)
+    y = form.empty(x.dtype)
     if x.size:
-        fill_forward(w, as_stored(w.form.read(w.call.layout.read(x))), as_stored(y), statistics)
+        fill_forward(w, as_stored(form.read(call.layout.read(x))), as_stored(y), statistics)
     if saved is None:
-        saved = w.recipe.saved(*(w.form.to_reference(s, shape) for s in statistics))
-    y = w.call.layout.write(w.form.write(y))
-    return (y, saved, triple._updated(saved, w.call, arguments)) if triple.state is not None else (y, saved)
+        saved = w.plan.recipe.saved(*form.to_reference(statistics, shape))
+    y = call.layout.write(form.write(y))
+    return (y, saved, triple._updated(saved, call, arguments)) if triple.state is not None else (y, saved)
 
 
 def backward(method: Method, dy: np.ndarray, cache: Cache) -> tuple:
     """One gradient per array, in the arrays' dtypes; None for one that was not given."""
-    triple = method.triple
-    x = cache.arguments[triple.x]
+    triple, given = method.triple, cache.arguments
+    x = given[triple.x]
     wider = np.result_type(x, dy) if x.dtype != dy.dtype else x.dtype
-    w = work(method, cache.arguments, x.astype(wider, copy=False))
-    dx = w.form.empty(wider)
-    kernel_x, kernel_dy = (as_stored(w.form.read(w.call.layout.read(a.astype(wider, copy=False)))) for a in (x, dy))
+    w = work(method, given, x.astype(wider, copy=False))
+    form, layout, dx = w.form, w.plan.call.layout, w.form.empty(wider)
+    kernel_x, kernel_dy = (as_stored(form.read(layout.read(a.astype(wider, copy=False)))) for a in (x, dy))
     sums = np.zeros(sums_shape(w)), np.zeros(sums_shape(w))
     if x.size:
         fill_backward(w, kernel_dy, kernel_x, _given(w, cache.saved), as_stored(dx), *sums)
     gradients: list[Any] = []
-    for name, parameter, total in zip(triple.recovery.parameters, w.call.parameters, sums, strict=False):
+    for name, total in zip(triple.recovery.parameters, sums, strict=False):
+        parameter = given[name]
         if parameter is None:
             gradients.append(None)
             continue
-        gradient = w.form.gradient(total)
-        if name != "beta":
-            gradient = gradient * w.unit
+        gradient = form.gradient(total)
+        if name != "beta" and w.plan.unit != 1:
+            gradient = gradient * w.plan.unit
         gradients.append(narrow(gradient.reshape(parameter.shape), parameter.dtype))
-    return narrow(w.call.layout.write(w.form.write(dx)), x.dtype), *gradients
+    return narrow(layout.write(form.write(dx)), x.dtype), *gradients
 
 
 def _given(w: Work, saved: Any) -> np.ndarray:
     """Statistics (3, B) in memory order from what a forward, on any backend, has saved."""
-    rstd = getattr(saved, "rstd", np.ones(()))
-    var = getattr(saved, "var", getattr(saved, "square", np.zeros(())))
-    mean = getattr(saved, "mean", np.zeros(()))
-    shape = (*w.call.part.blocks[:2], 1)
-    return np.stack([w.form.from_reference(np.broadcast_to(s, shape)) for s in (mean, var, rstd)])
+    found = np.zeros((3, *w.plan.call.part.blocks[:2], 1))
+    found[0] = getattr(saved, "mean", 0.0)
+    found[1] = getattr(saved, "var", getattr(saved, "square", 0.0))
+    found[2] = getattr(saved, "rstd", 1.0)
+    return w.form.from_reference(found)
 
 
 def fill_forward(w: Work, x: np.ndarray, y: np.ndarray, statistics: np.ndarray) -> None:
     """y is written, and in training the statistics (3, B)."""
-    code = w.recipe.code
+    code, training, eps = w.plan.recipe.code, w.plan.training, w.plan.eps
     if w.form.family == "rows":
         fast = rows_lanes.forward if rows_lanes.pays_forward(x, w.scale) else rows.forward
-        fast(code, x, w.scale, w.shift, w.eps, y, statistics)
+        fast(code, x, w.scale, w.shift, eps, y, statistics)
     elif w.form.family == "positions":
-        positions.forward(code, x, w.scale[0], w.shift[0], w.eps, y, statistics)
+        positions.forward(code, x, w.scale[0], w.shift[0], eps, y, statistics)
     elif w.form.family == "columns":
-        columns.forward(code, w.training, w.form.groups, x, w.scale, w.shift, w.eps, y, statistics)
+        columns.forward(code, training, w.form.groups, x, w.scale, w.shift, eps, y, statistics)
     else:
-        planes.forward(code, w.training, x, w.scale, w.shift, w.eps, y, statistics)
+        planes.forward(code, training, x, w.scale, w.shift, eps, y, statistics)
 
 
 def sums_shape(w: Work) -> tuple[int, ...]:
@@ -201,16 +201,16 @@ def fill_backward(
     w: Work, dy: np.ndarray, x: np.ndarray, statistics: np.ndarray, dx: np.ndarray, dscale: np.ndarray, dshift: np.ndarray
 ) -> None:
     """dx, dscale and dshift are written."""
-    code, given = w.recipe.code, (dy, x, statistics)
+    code, training, eps, given = w.plan.recipe.code, w.plan.training, w.plan.eps, (dy, x, statistics)
     if w.form.family == "rows":
         fast = rows_lanes.backward if rows_lanes.pays_backward(x, w.scale) else rows.backward
-        fast(code, *given, w.scale, w.eps, dx, dscale, dshift)
+        fast(code, *given, w.scale, eps, dx, dscale, dshift)
     elif w.form.family == "positions":
-        positions.backward(code, *given, w.scale[0], w.eps, dx, dscale, dshift)
+        positions.backward(code, *given, w.scale[0], eps, dx, dscale, dshift)
     elif w.form.family == "columns":
-        columns_backward.backward(code, w.training, w.form.groups, *given, w.scale, w.eps, dx, dscale, dshift)
+        columns_backward.backward(code, training, w.form.groups, *given, w.scale, eps, dx, dscale, dshift)
     else:
-        planes.backward(code, w.training, *given, w.scale, w.eps, dx, dscale, dshift)
+        planes.backward(code, training, *given, w.scale, eps, dx, dscale, dshift)
 
 
 def methods() -> dict[str, tuple[Callable, Callable]]:

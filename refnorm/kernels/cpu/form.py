@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,19 @@ class Form:
     blocks: tuple[int, ...]                       # lengths of the block axes in memory order
     reference: tuple[int, ...]                    # where each of the reference's block axes is among them
 
+    @cached_property
+    def back(self) -> tuple[int, ...]:
+        """Where each of the array's axes is in memory."""
+        return tuple(int(a) for a in np.argsort(self.order))
+
+    @cached_property
+    def inverse(self) -> tuple[int, ...]:
+        """Of `reference`."""
+        return tuple(int(a) for a in np.argsort(self.reference))
+
     def read(self, x: np.ndarray) -> np.ndarray:
         """x as the kernel reads it: a view, or a copy where x has gaps or runs backwards."""
-        return np.ascontiguousarray(np.transpose(x, self.order)).reshape(self.shape)
+        return np.ascontiguousarray(x.transpose(self.order)).reshape(self.shape)
 
     def empty(self, dtype: np.dtype) -> np.ndarray:
         """An output of the kernel's shape, on a 64-byte boundary where it is large: only there can it be streamed."""
@@ -68,7 +79,7 @@ class Form:
 
     def write(self, y: np.ndarray) -> np.ndarray:
         """An array of the kernel's shape as the caller sees it; a view."""
-        return np.transpose(y.reshape(self.lengths), np.argsort(self.order))
+        return y.reshape(self.lengths).transpose(self.back)
 
     def parameter(self, values: Any, dtype: Any) -> np.ndarray:
         """A parameter that broadcasts against the array, as the kernel reads it."""
@@ -79,21 +90,27 @@ class Form:
         """A parameter's gradient, of shape `run`, from the kernel's: blocks, and what shares a parameter, are added."""
         if not sums.size:
             return np.zeros(self.run)
-        sums = sums.reshape(*sums.shape[:-1], -1, self.repeat).sum(axis=-1)
-        sums = sums.reshape(-1, self.parameters[0], *sums.shape[1:]).sum(axis=0)
+        if self.repeat > 1:
+            sums = sums.reshape(*sums.shape[:-1], -1, self.repeat).sum(axis=-1)
+        if len(sums) != self.parameters[0]:
+            sums = sums.reshape(-1, self.parameters[0], *sums.shape[1:]).sum(axis=0)
         for axis, length in enumerate(self.parameters):
             if length != sums.shape[axis]:
                 sums = sums.sum(axis=axis, keepdims=True)
-        lengths = tuple(self.run[a] for a in self.order)
-        return np.transpose(sums.reshape(lengths), np.argsort(self.order))
+        return sums.reshape([self.run[a] for a in self.order]).transpose(self.back)
 
     def to_reference(self, statistics: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        """One statistic a block, from memory order to the reference's (B, D, 1)."""
-        return np.transpose(statistics.reshape(self.blocks), self.reference).reshape(*shape[:2], 1)
+        """Statistics (..., B), one a block, from memory order to the reference's (..., B, D, 1)."""
+        lead = statistics.ndim - 1
+        laid = statistics.reshape(*statistics.shape[:-1], *self.blocks)
+        return laid.transpose(*range(lead), *(lead + a for a in self.reference)).reshape(*laid.shape[:lead], *shape[:2], 1)
 
     def from_reference(self, saved: Any) -> np.ndarray:
-        lengths = [self.blocks[a] for a in self.reference]
-        return np.transpose(np.asarray(saved, np.float64).reshape(lengths), np.argsort(self.reference)).reshape(-1)
+        """The inverse of to_reference, float64."""
+        saved = np.asarray(saved, np.float64)
+        lead = saved.ndim - 3
+        laid = saved.reshape(*saved.shape[:lead], *(self.blocks[a] for a in self.reference))
+        return laid.transpose(*range(lead), *(lead + a for a in self.inverse)).reshape(*saved.shape[:lead], -1)
 
 
 def form_of(x: np.ndarray, part: Partition, run: tuple[int, ...]) -> Form | None:

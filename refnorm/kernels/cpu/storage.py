@@ -15,7 +15,7 @@ from numba import types
 
 from .jit import intrinsic, kernel, overload
 
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+FLOAT64, BFLOAT16 = np.dtype(np.float64), np.dtype(ml_dtypes.bfloat16)
 VIEWS = {np.dtype(np.float16): np.dtype(np.int16), BFLOAT16: np.dtype(np.uint16)}
 
 
@@ -39,7 +39,7 @@ class _Alias:
 
 def arithmetic(dtype: np.dtype) -> Any:
     """The type that entries of a dtype are computed in."""
-    return np.float64 if dtype == np.float64 else np.float32
+    return np.float64 if dtype == FLOAT64 else np.float32
 
 
 def read(array: Any, j: Any) -> Any:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import refnorm as rn
+from refnorm.anatomy.kinds import KEPT
 from refnorm.kernels.cpu import contract
 
 
@@ -33,7 +34,18 @@ def test_what_equals_a_right_option_and_is_wrong_is_still_refused():
         rn.group_norm(x, num_groups=True, backend="numba")
 
 
+def test_a_state_and_a_mask_are_checked_in_every_call():
+    x, state = np.random.default_rng(2).normal(size=(6, 4)), rn.batch_norm.state()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"state.mean has shape \(3,\)"):
+            rn.batch_norm(x, state=state._replace(mean=np.zeros(3)), backend="numba")
+        with pytest.raises(ValueError, match="mask leaves 4 of 4 statistics"):
+            rn.batch_norm(x, mask=np.zeros((6, 1), bool), backend="numba")
+        _, state = rn.batch_norm(x, state=state, backend="numba")
+    assert state.count == 2
+
+
 def test_plans_do_not_pile_up():
-    for n in range(1, 2 * contract.PLANS_KEPT + 2):
+    for n in range(1, KEPT + 2):
         rn.layer_norm(np.ones((1, n)), backend="numba")
-    assert len(contract.PLANS) <= contract.PLANS_KEPT
+    assert contract._planned_once.cache_info().currsize <= KEPT
