@@ -59,7 +59,7 @@ def rows_forward(s: Launch, statistics: Any, y: Any) -> None:
         grid = limits.row_grid(r, team)
         s.start(kernel, grid.blocks, grid.threads, w.recipe.code, s.x, r, n, period, aligned, *scale, w.eps, y, statistics)
         return
-    cut = limits.parts_of(1, n, s.width, limits.LIMITS)
+    cut = limits.parts_of(n, s.width, limits.LIMITS)
     planes_statistics(s, r, 1, 1, n, cut, statistics)
     kernel = rows_long.apply_to_parts(s.width, s.number)
     parts = r * cut.chunks
@@ -69,37 +69,36 @@ def rows_forward(s: Launch, statistics: Any, y: Any) -> None:
 def rows_pull_back(s: Launch, dy: Any, statistics: Any, dx: Any, made: list[Any]) -> None:
     w, (r, n), period = s.w, s.w.form.shape, s.w.form.parameters[0]
     aligned, wanted = s.aligned(n) and s.parameters, made[0] or made[2]
-    both = limits.row_team(n, s.width, "accumulate", limits.LIMITS) if wanted else None
-    team = both or limits.row_team(n, s.width, "backward", limits.LIMITS)
-    teams = limits.persistent_teams(r, period, team, limits.LIMITS) if both and team else limits.long_teams(r, period)
-    parts = s.totals(teams if wanted else 1, 2, n)
+    team, again = limits.backward_team(n, s.width, wanted, limits.LIMITS)
+    teams = limits.persistent_teams(r, period, team, limits.LIMITS) if team is not None else limits.long_teams(r, period)
+    parts, scale = s.totals(teams if wanted else 1, 2, n), (*s.gamma, w.offset, w.factor)
     if team is not None:
-        walkers = teams if both else limits.persistent_teams(r, period, team, limits.LIMITS)
-        kernel = rows_backward.backward(s.width, team.vectors, s.number, team.bound, both is not None)
-        given = (w.recipe.code, dy, s.x, r, n, period, walkers, aligned, statistics, *s.gamma, w.offset, w.factor, w.eps)
-        grid = limits.row_grid(walkers, team)
+        kernel = rows_backward.backward(s.width, team.vectors, s.number, team.bound, wanted, again)
+        given = (w.recipe.code, dy, s.x, r, n, period, teams, aligned, statistics, *scale, w.eps)
+        grid = limits.row_grid(teams, team)
         s.start(kernel, grid.blocks, grid.threads, *given, dx, parts)
     else:
-        long_rows_pull_back(s, dy, statistics, dx, aligned)
-    if wanted and both is None:
-        across = (ceil(ceil(n, s.width), limits.LIMITS.block), teams)
-        kernel = rows_long.parameters_of_teams(s.width, s.number)
-        s.start(kernel, across, (limits.LIMITS.block, 1), dy, s.x, r, n, teams, s.aligned(n), statistics, parts)
+        joint = long_rows_sums(s, dy, statistics, aligned)
+        across, threads = ceil(ceil(n, s.width), limits.LIMITS.block), limits.LIMITS.block
+        kernel = rows_long.pull_back_teams(s.width, s.number, wanted)
+        given = (dy, s.x, r, n, period, teams, aligned, statistics, *scale, joint)
+        s.start(kernel, (teams * across, 1), (threads, 1), *given, dx, parts)
     if wanted:
-        across, deep = (ceil(n, rows_backward.COLUMNS), period), limits.strips_of_teams(teams // period, rows_backward.STRIPS)
-        s.start(rows_backward.add_teams, across, (rows_backward.COLUMNS, deep), parts, teams, n, period, w.factor, *made)
+        blocks, deep = ceil(n, rows_backward.COLUMNS) * period, limits.strips_of_teams(teams // period, rows_backward.STRIPS)
+        given = (parts, teams, n, period, w.factor)
+        s.start(rows_backward.add_teams, (blocks, 1), (rows_backward.COLUMNS, deep), *given, *made)
 
 
-def long_rows_pull_back(s: Launch, dy: Any, statistics: Any, dx: Any, aligned: bool) -> None:
+def long_rows_sums(s: Launch, dy: Any, statistics: Any, aligned: bool) -> Any:
+    """a and c of each row, (2, R)."""
     w, (r, n), period = s.w, s.w.form.shape, s.w.form.parameters[0]
-    scale = (*s.gamma, w.offset, w.factor)
-    cut = limits.parts_of(1, n, s.width, limits.LIMITS)
+    cut = limits.parts_of(n, s.width, limits.LIMITS)
     parts = r * cut.chunks
     sums, joint = s.totals(2, parts), s.totals(2, r)
-    given = (dy, s.x, parts, n, cut.length, period, aligned, statistics, *scale)
+    given = (dy, s.x, parts, n, cut.length, period, aligned, statistics, *s.gamma, w.offset, w.factor)
     s.start(rows_long.sums_of_parts(s.width, s.number), (parts, 1), (cut.threads, 1), *given, sums)
     planes_join(s, True, r, 1, 1, n, cut.chunks, statistics, (s.x, False), (1, 0, 0, 0), (0.0, 1.0), sums, joint)
-    s.start(rows_long.pull_back_parts(s.width, s.number), (parts, 1), (cut.threads, 1), *given, joint, dx)
+    return joint
 
 
 def where(form: Any) -> tuple[int, int, int, int]:
@@ -121,14 +120,15 @@ def planes_statistics(s: Launch, b: int, m: int, c: int, n: int, cut: limits.Pla
 
 def planes_forward(s: Launch, statistics: Any, y: Any) -> None:
     w, (b, m, c, n) = s.w, s.w.form.shape
-    cut, aligned = limits.planes(m, n, s.width, limits.LIMITS), s.aligned(n)
+    cut, aligned = limits.planes(m, n, s.width, 1, limits.LIMITS), s.aligned(n)
     scale = (*s.gamma, *s.beta, where(w.form), w.offset, w.factor)
     if w.training and cut.fused:
         grid = limits.team_grid(b * c, cut.threads, cut.teams)
         blocks = (w.recipe.code, s.x, b * c, m, c, n, aligned, cut.by_warp)
-        s.start(planes.forward(s.width, s.number), grid.blocks, grid.threads, *blocks, *scale, w.eps, y, statistics)
+        kernel = planes.forward(s.width, s.number, limits.bound_of(grid.size))
+        s.start(kernel, grid.blocks, grid.threads, *blocks, *scale, w.eps, y, statistics)
         return
-    cut = limits.parts_of(m, n, s.width, limits.LIMITS)
+    cut = limits.parts_of(n, s.width, limits.LIMITS)
     if w.training:
         planes_statistics(s, b, m, c, n, cut, statistics)
     parts = b * m * c * cut.chunks
@@ -148,15 +148,16 @@ def planes_join(
 
 def planes_pull_back(s: Launch, dy: Any, statistics: Any, dx: Any, made: list[Any]) -> None:
     w, (b, m, c, n) = s.w, s.w.form.shape
-    cut, aligned = limits.planes(m, n, s.width, limits.LIMITS), s.aligned(n)
+    cut, aligned = limits.planes(m, n, s.width, 2, limits.LIMITS), s.aligned(n)
     place, scale = where(w.form), (w.offset, w.factor)
     if w.training and cut.fused:
         sums = s.totals(2, b * m * c)
         grid = limits.team_grid(b * c, cut.threads, cut.teams)
         given = (w.recipe.code, dy, s.x, b * c, m, c, n, aligned, cut.by_warp, statistics, *s.gamma, place, *scale, w.eps)
-        s.start(planes_backward.backward(s.width, s.number), grid.blocks, grid.threads, *given, dx, sums)
+        kernel = planes_backward.backward(s.width, s.number, limits.bound_of(grid.size))
+        s.start(kernel, grid.blocks, grid.threads, *given, dx, sums)
     else:
-        cut = limits.parts_of(m, n, s.width, limits.LIMITS)
+        cut = limits.parts_of(n, s.width, limits.LIMITS)
         parts = b * m * c * cut.chunks
         sums, joint = s.totals(2, parts), s.totals(2, b * c)
         grid = limits.team_grid(parts, cut.threads, cut.teams)

@@ -18,14 +18,18 @@ BYTES = 16
 class Limits(NamedTuple):
     forward: tuple[tuple[int, int], ...] = ((512, 32), (1024, 16))          # threads of a row, with at most so many entries
     accumulate: tuple[tuple[int, int], ...] = ((256, 16), (512, 8))         # the same backward, with sums for the parameters
-    backward: tuple[tuple[int, int], ...] = ((512, 16),)                    # and without
+    again: tuple[tuple[int, int], ...] = ((512, 16),)                       # these sums in registers, the row read again
+    backward: tuple[tuple[int, int], ...] = ((512, 16),)                    # without sums
     entries_of_16_bits: int = 16                  # of a row, a thread: more are not kept in registers
     block: int = 128                              # threads of a block that several teams share
     block_of_parts: int = 256                     # threads that read one part of a long piece
+    team: int = 1024                              # most threads that share a block of statistics
     part: int = 16384                             # entries of a part
-    fused: int = 65536                            # entries of a block that one team reads twice, the second time from a cache
     resident: int = 132 * 640                     # threads of a persistent grid
     strips: int = 1024                            # of columns, in all
+    processors: int = 132
+    at_once: int = 1024                           # threads of a multiprocessor that these kernels' registers leave room for
+    cache: int = 32 << 20                         # bytes of the second cache, of 50 MiB, that are counted on
 
 
 LIMITS = Limits()
@@ -43,6 +47,11 @@ class Team(NamedTuple):
 class Grid(NamedTuple):
     blocks: tuple[int, int]
     threads: tuple[int, int]
+
+    @property
+    def size(self) -> int:
+        """Threads of a block."""
+        return self.threads[0] * self.threads[1]
 
 
 def width_of(itemsize: int) -> int:
@@ -100,6 +109,19 @@ def long_teams(rows: int, period: int) -> int:
     return min(rows, ceil(64, period) * period)
 
 
+def stays(size: int, threads: int, limits: Limits = LIMITS) -> bool:
+    """Are `size` bytes still in the second cache when a team of `threads` reads them again?  As many teams as can be resident
+    read as much at the same time."""
+    return size * limits.processors * max(1, limits.at_once // threads) <= limits.cache
+
+
+def backward_team(n: int, width: int, wanted: bool, limits: Limits = LIMITS) -> tuple[Team | None, bool]:
+    """The team for rows of n entries backward, with sums for parameters where `wanted`; and does it read its row again?"""
+    kept = row_team(n, width, "accumulate" if wanted else "backward", limits)
+    again = row_team(n, width, "again", limits) if wanted and kept is None else None
+    return kept or again, again is not None
+
+
 def block_threads(entries: int, width: int, limits: Limits = LIMITS) -> int:
     """Threads of a team that reads `entries` one after the other: a warp, or more of them for more than 8 vectors a thread."""
     warps = min(limits.block_of_parts // WARP, max(1, ceil(entries, width * 8 * WARP)))
@@ -114,7 +136,7 @@ def teams_of(threads: int, limits: Limits = LIMITS) -> int:
 class Planes(NamedTuple):
     """How blocks of `pieces` pieces of n entries are read."""
 
-    fused: bool                                   # one team a block; otherwise parts
+    fused: bool                                   # one team a block, which reads it again from a cache; otherwise parts
     by_warp: bool                                 # fused: each warp of the team takes pieces of its own
     threads: int
     teams: int
@@ -122,21 +144,19 @@ class Planes(NamedTuple):
     chunks: int                                   # parts of a piece
 
 
-def planes(pieces: int, n: int, width: int, limits: Limits = LIMITS) -> Planes:
-    fused = pieces * n <= limits.fused
-    if fused:
-        by_warp = pieces >= 4
-        threads = block_threads(pieces * n, width, limits)
-        if by_warp:
-            threads = min(threads, WARP * (1 << (pieces.bit_length() - 1)))
-        return Planes(True, by_warp, threads, teams_of(threads, limits), n, 1)
-    length = min(limits.part, ceil(n, width) * width)
-    threads = block_threads(length, width, limits)
-    return Planes(False, False, threads, teams_of(threads, limits), length, ceil(n, length))
+def planes(pieces: int, n: int, width: int, arrays: int, limits: Limits = LIMITS) -> Planes:
+    """For kernels that read so many arrays of x's size: a team a block where it stays in a cache; otherwise parts."""
+    size, threads = pieces * n * arrays * BYTES // width, block_threads(pieces * n, width, limits)
+    while threads < limits.team and not stays(size, threads, limits):
+        threads *= 2
+    if not stays(size, threads, limits):
+        return parts_of(n, width, limits)
+    by_warp = pieces >= max(4, threads // WARP)
+    return Planes(True, by_warp, threads, teams_of(threads, limits), n, 1)
 
 
-def parts_of(pieces: int, n: int, width: int, limits: Limits = LIMITS) -> Planes:
-    """Pieces in parts, whatever the block: where nothing is summed over it, or it has been."""
+def parts_of(n: int, width: int, limits: Limits = LIMITS) -> Planes:
+    """Pieces in parts, whatever the block."""
     length = max(width, min(limits.part, ceil(n, width) * width))
     threads = block_threads(length, width, limits)
     return Planes(False, False, threads, teams_of(threads, limits), length, ceil(n, length))

@@ -117,14 +117,14 @@ def sweeps(width: int, number: Any) -> Any:
 
 
 @cache
-def forward(width: int, number: Any) -> Any:
-    """A team of blockDim.x threads a block, blockDim.y teams; one warp, or several with blockDim.y = 1.
+def forward(width: int, number: Any, bound: int) -> Any:
+    """A team of blockDim.x threads a block, blockDim.y teams; a warp, or several with blockDim.y = 1; at most `bound` threads.
 
     by_warp: each warp of a team takes pieces of its own; otherwise all of them share every piece.
     """
     squares_of, apply = sweeps(width, number)
 
-    @cuda.jit
+    @cuda.jit(launch_bounds=bound)
     def planes_forward(
         operation: Any, x: Any, blocks: Any, pieces: Any, channels: Any, n: Any, aligned: Any, by_warp: Any, gamma: Any,
         has_gamma: Any, beta: Any, has_beta: Any, where: Any, offset: Any, factor: Any, eps: Any, y: Any, statistics: Any,

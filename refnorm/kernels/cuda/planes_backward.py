@@ -107,11 +107,11 @@ def sweeps(width: int, number: Any) -> Any:
 
 
 @cache
-def backward(width: int, number: Any) -> Any:
+def backward(width: int, number: Any, bound: int) -> Any:
     """A team a block, as planes.forward; sums (2, pieces) as in backward_by_thread."""
     sums_of, pull_back = sweeps(width, number)
 
-    @cuda.jit
+    @cuda.jit(launch_bounds=bound)
     def planes_backward(
         operation: Any, dy: Any, x: Any, blocks: Any, pieces: Any, channels: Any, n: Any, aligned: Any, by_warp: Any,
         statistics: Any, gamma: Any, has_gamma: Any, where: Any, offset: Any, factor: Any, eps: Any, dx: Any, sums: Any,

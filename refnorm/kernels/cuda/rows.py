@@ -92,11 +92,13 @@ def forward_by_block(
 
 
 
-
 @cache
-def loads(width: int) -> Any:
-    """fetch(entry, k, x, o, i, n, aligned, rest): entry[k : k + width] = x[o + i ...], `rest` from entry n of the row on."""
-    streamed = memory.streamed(width)
+def loads(width: int, again: bool = False) -> Any:
+    """fetch(entry, k, x, o, i, n, aligned, rest): entry[k : k + width] = x[o + i ...], `rest` from entry n of the row on.
+
+    again: for what the same block reads again, which stays in its cache.
+    """
+    streamed = memory.kept(width) if again else memory.streamed(width)
 
     @cuda.jit(device=True)
     def fetch(entry: Any, k: Any, x: Any, o: Any, i: Any, n: Any, aligned: Any, rest: Any) -> None:

@@ -60,11 +60,45 @@ def parameters_by_thread(
 
 
 @cache
-def backward(width: int, vectors: int, number: Any, bound: int, accumulate: bool) -> Any:
+def terms(width: int, number: Any, kept: bool) -> Any:
+    """term(...): hat[at : at + width] = xhat and d[at ...] = g of vector `vector` of row i; sums of dy xhat and dy into along
+    and total where `adds`."""
+    fetch, fetch_kept = loads(width, kept), parameters(width)
+
+    @cuda.jit(device=True)
+    def term(
+        dy: Any, x: Any, i: Any, n: Any, vector: Any, aligned: Any, statistics: Any, gamma: Any, q: Any, has_gamma: Any,
+        offset: Any, factor: Any, hat: Any, d: Any, at: Any, adds: Any, along: Any, total: Any, first: Any,
+    ) -> None:  # fmt: skip
+        g = cuda.local.array(width, number)
+        mean, rstd = statistics[0, i], statistics[2, i]
+        narrow, high = within_float32(rstd), number(mean)
+        r, drift = number(rstd), number((float64(high) - mean) * rstd)
+        fetch(hat, at, x, i * n, vector * width, n, aligned, high)
+        fetch(d, at, dy, i * n, vector * width, n, aligned, number(0))
+        fetch_kept(g, gamma, q, vector * width, n, aligned, has_gamma, number(1))
+        for j in range(width):
+            if narrow:
+                hat[at + j] = (hat[at + j] - high) * r + drift
+            else:                                    # beyond float32's range on the way
+                hat[at + j] = number((float64(hat[at + j]) - mean) * rstd)
+            if adds:
+                along[first + j] += float64(d[at + j] * hat[at + j])
+                total[first + j] += float64(d[at + j])
+            d[at + j] *= number(factor) * (number(offset) + g[j])
+
+    return term
+
+
+@cache
+def backward(width: int, vectors: int, number: Any, bound: int, accumulate: bool, again: bool) -> Any:
     """The kernel for teams as in rows.forward; the number of teams is a multiple of `period`, so that a team's rows share their
-    parameters.  With `accumulate` parts (teams, 2, n), float64, are written; without, registers are free for longer rows."""
-    entries, kept = width * vectors, width * vectors if accumulate else 1
-    fetch, fetch_kept, put = loads(width), parameters(width), stores(width)
+    parameters.  With `accumulate` parts (teams, 2, n), float64, are written.
+
+    A row stays in registers, or, where sums of the parameters need these, is read again from a cache: `again`.
+    """
+    entries, sums = width if again else width * vectors, width * vectors if accumulate else 1
+    term, put = terms(width, number, again), stores(width)
 
     @cuda.jit(launch_bounds=bound)
     def rows_backward(
@@ -72,49 +106,39 @@ def backward(width: int, vectors: int, number: Any, bound: int, accumulate: bool
         has_gamma: Any, offset: Any, factor: Any, eps: Any, dx: Any, parts: Any,
     ) -> None:  # fmt: skip
         shared = cuda.shared.array((2, 2, WARP), float64)
-        hat, d, g = cuda.local.array(entries, number), cuda.local.array(entries, number), cuda.local.array(width, number)
-        along, total = cuda.local.array(kept, float64), cuda.local.array(kept, float64)
+        hat, d = cuda.local.array(entries, number), cuda.local.array(entries, number)
+        along, total = cuda.local.array(sums, float64), cuda.local.array(sums, float64)
         t, threads = cuda.threadIdx.x, cuda.blockDim.x
         team = int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
-        q = team % period * n
-        for j in range(kept):
+        scale = (gamma, team % period * n, has_gamma, offset, factor)
+        for j in range(sums):
             along[j], total[j] = float64(0), float64(0)
         for step in range((rows + teams - 1) // teams):      # as many for every team: shuffles need every lane
             row = team + step * teams
             live = team < teams and row < rows
             i = row if live else int64(rows - 1)
-            o = i * n
-            mean, var, rstd = statistics[0, i], statistics[1, i], statistics[2, i]
-            narrow, high = within_float32(rstd), number(mean)
-            r, drift = number(rstd), number((float64(high) - mean) * rstd)
-            for k in range(vectors):
-                fetch(hat, k * width, x, o, (k * threads + t) * width, n, aligned, high)
-                fetch(d, k * width, dy, o, (k * threads + t) * width, n, aligned, number(0))
             a, b = number(0), number(0)
             for k in range(vectors):
-                fetch_kept(g, gamma, q, (k * threads + t) * width, n, aligned, has_gamma, number(1))
-                for j in range(k * width, k * width + width):
-                    if narrow:
-                        hat[j] = (hat[j] - high) * r + drift
-                    else:                            # beyond float32's range on the way
-                        hat[j] = number((float64(hat[j]) - mean) * rstd)
-                    if accumulate and live:
-                        along[j] += float64(d[j] * hat[j])
-                        total[j] += float64(d[j])
-                    d[j] *= number(factor) * (number(offset) + g[j - k * width])
+                at, adds = 0 if again else k * width, accumulate and live
+                term(dy, x, i, n, k * threads + t, aligned, statistics, *scale, hat, d, at, adds, along, total, k * width)
+                for j in range(at, at + width):
                     a += d[j]                        # a thread's few entries in their own type, all else in float64
                     b += d[j] * hat[j]
             whole, product = team_sums(float64(a), float64(b), shared[step & 1])
+            var, rstd = statistics[1, i], statistics[2, i]
             m = float64(0) if operation == RMS else whole / n
             c = product / n * response(operation, var, rstd, n, eps)
             if live:
                 for k in range(vectors):
-                    for j in range(k * width, k * width + width):
-                        if narrow:
-                            d[j] = (d[j] - number(m) - hat[j] * number(c)) * r
+                    at = 0 if again else k * width
+                    if again:
+                        term(dy, x, i, n, k * threads + t, aligned, statistics, *scale, hat, d, 0, False, along, total, 0)
+                    for j in range(at, at + width):
+                        if within_float32(rstd):
+                            d[j] = (d[j] - number(m) - hat[j] * number(c)) * number(rstd)
                         else:
                             d[j] = number((float64(d[j]) - m - float64(hat[j]) * c) * rstd)
-                    put(dx, o, (k * threads + t) * width, n, aligned, d, k * width)
+                    put(dx, i * n, (k * threads + t) * width, n, aligned, d, at)
         if accumulate and team < teams:
             for k in range(vectors):
                 for j in range(width):
@@ -134,11 +158,13 @@ def add_teams(
 ) -> None:
     """dgamma, dbeta (P n): the parts of the teams p, p + P ..., in order.
 
-    A block is (columns, strips): strip s adds every blockDim.y-th team's part, then the strips are added in order.
+    A block is (columns, strips): strip s adds every blockDim.y-th team's part, then the strips are added in order.  blockIdx.x
+    counts (p, columns).
     """
     strips = cuda.shared.array((2, STRIPS, COLUMNS), float64)
     c, s = cuda.threadIdx.x, cuda.threadIdx.y
-    j, p = int64(cuda.blockIdx.x) * cuda.blockDim.x + c, int64(cuda.blockIdx.y)
+    across = (n + cuda.blockDim.x - 1) // cuda.blockDim.x
+    j, p = int64(cuda.blockIdx.x) % across * cuda.blockDim.x + c, int64(cuda.blockIdx.x) // across
     along, total = float64(0), float64(0)
     if j < n:
         for team in range(p + s * period, teams, period * cuda.blockDim.y):

@@ -89,59 +89,49 @@ def sums_of_parts(width: int, number: Any) -> Any:
 
 
 @cache
-def pull_back_parts(width: int, number: Any) -> Any:
-    """dx = r (g - a - xhat c), with joint (2, R) of a and c."""
+def pull_back_teams(width: int, number: Any, accumulate: bool) -> Any:
+    """dx = r (g - a - xhat c), with joint (2, R) of a and c, and in the same reading parts (teams, 2, n) of sum(dy xhat) and
+    sum(dy) where there are sums to `accumulate`.
+
+    A thread has a vector of columns in the rows team, team + teams ...; blockIdx.x counts (team, columns).  The number of teams
+    is a multiple of `period`.
+    """
     fetch, fetch_kept, put = loads(width), parameters(width), stores(width)
 
     @cuda.jit
     def long_pull_back(
-        dy: Any, x: Any, parts: Any, n: Any, length: Any, period: Any, aligned: Any, statistics: Any, gamma: Any,
-        has_gamma: Any, offset: Any, factor: Any, joint: Any, dx: Any,
+        dy: Any, x: Any, rows: Any, n: Any, period: Any, teams: Any, aligned: Any, statistics: Any, gamma: Any, has_gamma: Any,
+        offset: Any, factor: Any, joint: Any, dx: Any, parts: Any,
     ) -> None:  # fmt: skip
-        d, hat, g = cuda.local.array(width, number), cuda.local.array(width, number), cuda.local.array(width, number)
-        part, chunks = int64(cuda.blockIdx.x), (n + length - 1) // length
-        i, first = part // chunks, part % chunks * length
-        last, o, q = min(first + length, n), i * n, i % period * n
-        mean, rstd, a, c = statistics[0, i], statistics[2, i], joint[0, i], joint[1, i]
-        high, narrow = number(mean), within_float32(rstd)
-        r, drift = number(rstd), number((float64(high) - mean) * rstd)
-        for at in range(first + cuda.threadIdx.x * width, last, cuda.blockDim.x * width):
-            fetch(d, 0, dy, o, at, last, aligned, number(0))
-            fetch(hat, 0, x, o, at, last, aligned, high)
-            fetch_kept(g, gamma, q, at, last, aligned, has_gamma, number(1))
-            for j in range(width):
-                slope = number(factor) * (number(offset) + g[j])
-                if narrow:
-                    d[j] = (d[j] * slope - number(a) - ((hat[j] - high) * r + drift) * number(c)) * r
-                else:
-                    d[j] = (float64(d[j]) * float64(slope) - a - (float64(hat[j]) - mean) * rstd * c) * rstd
-            put(dx, o, at, last, aligned, d, 0)
-
-    return long_pull_back
-
-
-@cache
-def parameters_of_teams(width: int, number: Any) -> Any:
-    """parts (teams, 2, n): sum(dy xhat), sum(dy) of each column over the rows team, team + teams ...; a thread a vector of
-    columns, blockIdx.y the team.
-    """
-    fetch = loads(width)
-
-    @cuda.jit
-    def long_parameters(dy: Any, x: Any, rows: Any, n: Any, teams: Any, aligned: Any, statistics: Any, parts: Any) -> None:
-        d, entry = cuda.local.array(width, number), cuda.local.array(width, number)
+        d, hat, slope = cuda.local.array(width, number), cuda.local.array(width, number), cuda.local.array(width, number)
         along, total = cuda.local.array(width, float64), cuda.local.array(width, float64)
-        at, team = int64(cuda.grid(1)) * width, int64(cuda.blockIdx.y)
+        across = cuda.gridDim.x // teams
+        team = int64(cuda.blockIdx.x) // across
+        at = (int64(cuda.blockIdx.x) % across * cuda.blockDim.x + cuda.threadIdx.x) * width
+        fetch_kept(slope, gamma, team % period * n, at, n, aligned, has_gamma, number(1))
         for j in range(width):
+            slope[j] = number(factor) * (number(offset) + slope[j])
             along[j], total[j] = float64(0), float64(0)
         for i in range(team, rows, teams):
+            mean, rstd, a, c = statistics[0, i], statistics[2, i], joint[0, i], joint[1, i]
+            high, narrow = number(mean), within_float32(rstd)
+            r, drift = number(rstd), number((float64(high) - mean) * rstd)
             fetch(d, 0, dy, i * n, at, n, aligned, number(0))
-            fetch(entry, 0, x, i * n, at, n, aligned, number(0))
+            fetch(hat, 0, x, i * n, at, n, aligned, high)
             for j in range(width):
-                along[j] += float64(d[j]) * ((float64(entry[j]) - statistics[0, i]) * statistics[2, i])
-                total[j] += float64(d[j])
-        for j in range(width):
-            if at + j < n:
-                parts[team, 0, at + j], parts[team, 1, at + j] = along[j], total[j]
+                whole = float64(0) if narrow else (float64(hat[j]) - mean) * rstd
+                hat[j] = (hat[j] - high) * r + drift if narrow else number(whole)
+                if accumulate:
+                    along[j] += float64(d[j]) * float64(hat[j])
+                    total[j] += float64(d[j])
+                if narrow:
+                    d[j] = (d[j] * slope[j] - number(a) - hat[j] * number(c)) * r
+                else:                                # beyond float32's range on the way
+                    d[j] = (float64(d[j]) * float64(slope[j]) - a - whole * c) * rstd
+            put(dx, i * n, at, n, aligned, d, 0)
+        if accumulate:
+            for j in range(width):
+                if at + j < n:
+                    parts[team, 0, at + j], parts[team, 1, at + j] = along[j], total[j]
 
-    return long_parameters
+    return long_pull_back

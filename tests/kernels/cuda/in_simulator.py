@@ -1,6 +1,8 @@
 """Every kernel and every branch of the dispatch against the reference, in the simulator; test_without_a_gpu.py runs this in
 its own process."""
 
+import math
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from refnorm.kernels.cuda import (
     METHODS,
     columns,
     columns_backward,
+    contract,
     launch,
     matrices,
     planes,
@@ -19,18 +22,20 @@ from refnorm.kernels.cuda import (
     rows,
     rows_backward,
     statistics,
+    traffic,
     whitening,
     whitening_work,
 )
+from tests.kernels.cuda import memory_in_python
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 SMALL = launch.Limits(
-    forward=((64, 8),), accumulate=((32, 8),), backward=((64, 8),), block=64, block_of_parts=64, part=64, fused=96,
-    resident=128, strips=4
+    forward=((64, 8),), accumulate=((16, 8),), again=((64, 8),), backward=((64, 8),), block=64, block_of_parts=64, team=64,
+    part=64, resident=128, strips=4, processors=1, at_once=64, cache=384
 )
 """So that small arrays reach every branch: at most 64 threads a block."""
 
-TINY = SMALL._replace(block=32, block_of_parts=32, resident=64, strips=2)
+TINY = SMALL._replace(block=32, block_of_parts=32, team=32, at_once=32, resident=64, strips=2)
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +127,9 @@ BRANCHES = {
     "rows in one thread": ("layer_norm", (5, 7), {}, np.float32),
     "rows, several to a warp": ("layer_norm", (9, 24), {}, np.float32),
     "rows, a warp each": ("rms_norm", (3, 200), {"offset": 1}, np.float32),
-    "rows, two warps, sums of parameters apart": ("layer_norm", (2, 400), {}, np.float32),
+    "rows, two warps": ("layer_norm", (2, 400), {}, np.float32),
+    "rows, read again for the sums of parameters": ("layer_norm", (5, 256), {}, np.float32),
+    "rows of bfloat16, read again": ("rms_norm", (2, 144), {}, BFLOAT16),
     "rows, more than teams": ("layer_norm", (70, 12), {}, np.float32),
     "rows, long": ("layer_norm", (2, 520), {}, np.float32),
     "rows, long and not aligned": ("layer_norm", (2, 523), {}, np.float32),
@@ -165,6 +172,51 @@ BRANCHES = {
 def test_every_branch(branch):
     name, shape, options, dtype = BRANCHES[branch]
     compare(name, *drawn(rn.NORMS[name], shape, options, dtype))
+
+
+MOVED = {
+    "rows": ("layer_norm", (16, 64), {}, (2, 3)),
+    "rows, read again for the sums of parameters": ("layer_norm", (4, 256), {}, (2, 3)),
+    "rows in parts": ("layer_norm", (4, 520), {}, (3, 5)),
+    "rows in parts without parameters": ("rms_norm", (4, 520), {"gamma": None}, (3, 5)),
+    "planes": ("instance_norm", (2, 4, 16), {}, (2, 3)),
+    "planes that stay forward alone": ("group_norm", (2, 8, 16), {"num_groups": 2}, (2, 5)),
+    "planes in parts": ("batch_norm", (4, 2, 72), {}, (3, 5)),
+    "columns": ("batch_norm", (64, 8), {}, (3, 5)),
+    "groups of columns": ("group_norm", (2, 64, 8), {"num_groups": 2, "channel_axis": -1}, (3, 5)),
+    "positions": ("position_norm", (1, 64, 12), {}, (3, 7)),
+    "positions without parameters": ("position_norm", (1, 64, 12), {"gamma": None, "beta": None}, (3, 5)),
+}
+
+
+def vectors_moved(method, shape, options):
+    """How many of x's, dy's, y's and dx's entries are in 16-byte accesses, forward and backward; and the form."""
+    arguments, dy = drawn(method, shape, options, np.float32)
+    arguments = {k: v if k == "x" or not isinstance(v, np.ndarray) else v.astype(np.float64) for k, v in arguments.items()}
+    counted = []
+    memory_in_python.VECTORS.clear()
+    _, cache, *_ = method.forward(**arguments, backend="cuda")
+    counted.append(memory_in_python.VECTORS.pop("float32"))
+    method.backward(dy, cache, backend="cuda")
+    counted.append(memory_in_python.VECTORS.pop("float32"))
+    return np.array(counted), contract.work(method, cache.arguments, cache.arguments["x"])
+
+
+@pytest.mark.parametrize("branch", MOVED)
+def test_bytes_moved_are_those_of_the_plan(branch, monkeypatch):
+    """Half as many samples less: what an entry costs, without what a launch costs (pivots, teams past the end)."""
+    limits = SMALL._replace(strips=1)
+    monkeypatch.setattr(launch, "LIMITS", limits)
+    name, shape, options, right = MOVED[branch]
+    method, axis = rn.NORMS[name], 1 if len(shape) == 3 and shape[1] == 64 else 0
+    half = tuple(n // 2 if a == axis else n for a, n in enumerate(shape))
+    (whole, w), (less, _) = vectors_moved(method, shape, options), vectors_moved(method, half, options)
+    found = (whole - less) / (math.prod(shape) - math.prod(half))
+    planned = [traffic.traffic(w.form, 4, back, w.gamma.given or w.beta.given, limits) for back in (False, True)]
+    assert tuple(t.moved for t in planned) == right
+    by_entry = (0, 2 if branch == "positions" else 0)        # the rows' sums are read one by one
+    assert (found + by_entry).tolist() == [t.moved + t.again for t in planned]
+    assert traffic.bytes_moved(w.form, 4, True, w.gamma.given or w.beta.given, limits) == right[1] * 4 * math.prod(shape)
 
 
 @pytest.mark.parametrize("ratio", [1e3, 1e6])

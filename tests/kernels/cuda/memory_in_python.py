@@ -1,8 +1,12 @@
 """refnorm/kernels/cuda/memory.py for the simulator: the same functions, entry by entry, that check every index."""
 
+from collections import Counter
+
 import ml_dtypes
 import numpy as np
 
+VECTORS: Counter = Counter()
+"""How many entries were read and written by accesses of several, by the array's own dtype."""
 STORED = {"int16": np.dtype(np.float16), "uint16": np.dtype(ml_dtypes.bfloat16)}
 
 
@@ -34,6 +38,7 @@ def _load(count):
         size = min(16, count * x.dtype.itemsize)
         address = x.ctypes.data + int(i) * x.dtype.itemsize
         assert address % size == 0, f"a {size}-byte access at an address that leaves {address % size}"
+        VECTORS[x.dtype.name] += count
         for j in range(count):
             entry[k + j] = read(x, i + j)
 
@@ -48,6 +53,7 @@ def stored(count):
         y = _plain(y)
         size = min(16, count * y.dtype.itemsize)
         assert (y.ctypes.data + int(i) * y.dtype.itemsize) % size == 0, "a store that is not aligned"
+        VECTORS[y.dtype.name] += count
         for j in range(count):
             write(y, i + j, entry[k + j])
 

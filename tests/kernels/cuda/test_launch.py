@@ -1,18 +1,20 @@
 """The launch logic, as properties of plain functions: nothing is left out, nothing is done twice, everything can be
 launched."""
 
+import math
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refnorm.kernels.cuda import launch
+from refnorm.kernels.cpu.form import Form
+from refnorm.kernels.cuda import launch, traffic
 from refnorm.kernels.cuda.launch import LIMITS, WARP
 
 WIDTHS = st.sampled_from([2, 4, 8])
 LENGTHS = st.one_of(st.integers(1, 300), st.integers(1, 40_000), st.integers(1, 10**7))
 ROWS = st.one_of(st.integers(1, 40), st.integers(60_000, 70_000), st.integers(1, 2**33))
-KINDS = st.sampled_from(["forward", "accumulate", "backward"])
+KINDS = st.sampled_from(["forward", "accumulate", "again", "backward"])
 GRID = 2**31 - 1, 65535
 
 
@@ -62,17 +64,48 @@ def test_the_teams_of_long_rows(groups, period):
     assert teams % period == 0 and 1 <= teams <= groups * period
 
 
-@given(st.integers(1, 500), LENGTHS, WIDTHS)
-def test_planes(pieces, n, width):
-    how = launch.planes(pieces, n, width)
-    assert how.threads % WARP == 0 and how.threads & (how.threads - 1) == 0 and how.threads <= LIMITS.block_of_parts
+@given(st.integers(1, 500), LENGTHS, WIDTHS, st.integers(1, 2))
+def test_planes(pieces, n, width, arrays):
+    how = launch.planes(pieces, n, width, arrays)
+    assert how.threads % WARP == 0 and how.threads & (how.threads - 1) == 0 and how.threads <= LIMITS.team
     assert how.teams == 1 or how.threads == WARP
-    assert how.fused == (pieces * n <= LIMITS.fused)
+    size = pieces * n * arrays * 16 // width
+    assert how.fused == launch.stays(size, LIMITS.team)
+    if how.fused:
+        assert launch.stays(size, how.threads)
+        assert size * LIMITS.processors * LIMITS.at_once // how.threads <= 50 << 20
     if how.by_warp:
         assert how.fused and how.threads // WARP <= pieces
     if not how.fused:
         parts_cover(how, n, width)
-    parts_cover(launch.parts_of(pieces, n, width), n, width)
+        assert how.threads <= LIMITS.block_of_parts
+    parts_cover(launch.parts_of(n, width), n, width)
+
+
+@given(LENGTHS, WIDTHS, st.booleans())
+def test_rows_backward(n, width, wanted):
+    """Rows are read again only where their parameters' sums take the registers, and only where they stay in a cache."""
+    team, again = launch.backward_team(n, width, wanted)
+    assert not again or (wanted and launch.row_team(n, width, "accumulate") is None)
+    if again:
+        assert launch.stays(2 * n * 16 // width, team.threads)
+    if team is None:
+        assert n > 8192 - 16 * WARP
+
+
+@given(st.integers(0, 2), st.integers(1, 10**4), st.integers(1, 10**5), st.sampled_from([2, 4, 8]), st.booleans())
+def test_bytes_moved_are_the_least_where_it_stays_and_one_reading_more_where_not(family, blocks, n, itemsize, wanted):
+    word, shape, one = (("rows", (blocks, n), n), ("planes", (blocks, 1, 1, n), n), ("columns", (1, blocks, n), 0))[family]
+    form = Form(word, shape, (), (), (), (1,), 1, 1, (), ())
+    tensor = math.prod(shape) * itemsize
+    forward, backward = (traffic.bytes_moved(form, itemsize, back, wanted) for back in (False, True))
+    assert forward in (2 * tensor, 3 * tensor) and backward in (3 * tensor, 5 * tensor)
+    if word == "columns":
+        assert (forward, backward) == (3 * tensor, 5 * tensor)
+    elif one <= 4096:
+        assert (forward, backward) == (2 * tensor, 3 * tensor)
+    elif one * itemsize > LIMITS.cache // LIMITS.processors:
+        assert (forward, backward) == (3 * tensor, 5 * tensor)
 
 
 def parts_cover(how, n, width):
