@@ -12,6 +12,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -33,8 +34,8 @@ def candidate(target: Callable[..., Any], *, jit: bool = True, traced: Sequence[
     may be traced ("eps", "momentum"), so that a new value compiles nothing anew; by default options are constants.
     """
     function = Function(target, frozenset(traced))
-    compiled = Compiled(function) if jit else None
-    run = compiled or function.pulled
+    jitted = Compiled(function) if jit else None
+    run = jitted or function.pulled
 
     def forward(**arguments: Any) -> tuple[Any, Any]:
         with _precision(arguments):
@@ -49,9 +50,9 @@ def candidate(target: Callable[..., Any], *, jit: bool = True, traced: Sequence[
             return tuple(np.asarray(found[name]) for name in ordered(found))
 
     def prepare(**arguments: Any) -> None:
-        assert compiled is not None
+        assert jitted is not None
         with _precision(arguments):
-            compiled.of(*_split(arguments))
+            jitted.of(*_split(arguments))
 
     forward.__signature__ = function.signature  # type: ignore[attr-defined]
     fields = {"name": getattr(target, "__name__", None), "origin": origin_of(target), **fields}
@@ -87,7 +88,6 @@ class Compiled:
 
     def __init__(self, function: Function) -> None:
         self.function = function
-        self.known: dict[Any, tuple[Callable[..., Any], jax.Array]] = {}
 
     def __call__(self, leaves: Given, rest: Given) -> tuple[Any, Callable[..., Any], tuple[Any, ...]]:
         moving, _ = self._parted(rest)
@@ -98,23 +98,43 @@ class Compiled:
     def of(self, leaves: Given, rest: Given) -> tuple[Callable[..., Any], jax.Array]:
         """What runs on arrays of these shapes and types with these constants, and its cotangent of zeros."""
         moving, constants = self._parted(rest)
-        kinds = tuple((n, a.shape, a.dtype) if isinstance(a, jax.Array) else n for n, a in (*leaves.items(), *moving.items()))
-        key = (kinds, tuple(constants.items()))
-        if key not in self.known:
-            y = jax.eval_shape(lambda arrays: self.function({**constants, **arrays})[0], {**leaves, **moving})
-            zeros = jnp.array(np.zeros(y.shape, y.dtype))
-
-            def whole(leaves: Given, moving: Given, dy: Any) -> Any:
-                y, pull, more = self.function.pulled(leaves, {**constants, **moving})
-                return y, more, pull(dy)[0]
-
-            self.known[key] = jax.jit(whole).lower(dict(leaves), moving, zeros).compile(), zeros
-        return self.known[key]
+        return compiled(self.function, _kinds(leaves), _kinds(moving), tuple(constants.items()))
 
     def _parted(self, rest: Given) -> tuple[dict[str, Any], dict[str, Any]]:
         """What is traced, and what is compiled in."""
         moving = {n: a for n, a in rest.items() if isinstance(a, jax.Array) or (n in self.function.traced and a is not None)}
         return moving, {n: a for n, a in rest.items() if n not in moving}
+
+
+Kinds = tuple[tuple[str, Any], ...]
+
+
+def _kinds(given: Given) -> Kinds:
+    """Shapes and types by name; of a number, its type."""
+    return tuple((n, (a.shape, a.dtype) if isinstance(a, jax.Array) else type(a)) for n, a in given.items())
+
+
+KEPT = 256
+"""Compiled functions that are kept; JAX keeps what it traced for each as well, some 3 MB, until it is told to let go."""
+
+
+@lru_cache(maxsize=KEPT)
+def compiled(function: Function, leaves: Kinds, moving: Kinds, constants: Kinds) -> tuple[Callable[..., Any], jax.Array]:
+    """`function` and its pullback on arrays of these shapes and types, and a cotangent of zeros."""
+    if compiled.cache_info().misses % KEPT == 0:
+        jax.clear_caches()
+    fixed = dict(constants)
+
+    def whole(leaves: Given, moving: Given, dy: Any) -> Any:
+        y, pull, more = function.pulled(leaves, {**fixed, **moving})
+        return y, more, pull(dy)[0]
+
+    def like(kinds: Kinds) -> dict[str, Any]:
+        return {n: jax.ShapeDtypeStruct(*kind) if isinstance(kind, tuple) else kind() for n, kind in kinds}
+
+    y = jax.eval_shape(lambda arrays: function({**fixed, **arrays})[0], {**like(leaves), **like(moving)})
+    zeros = jnp.array(np.zeros(y.shape, y.dtype))
+    return jax.jit(whole).lower(like(leaves), like(moving), zeros).compile(), zeros
 
 
 def _precision(arguments: Given) -> contextlib.AbstractContextManager[Any]:

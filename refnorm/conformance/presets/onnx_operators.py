@@ -156,7 +156,7 @@ def operators(engine: str) -> Iterator[tuple[str, str, Any, Supports]]:
     wider = mixed(HALVES[:1], params="float32", out="float32") if reference else ()
     yield "rms_norm", "rms_norm_23", (*same, *wider), requires("gamma")
     yield "group_norm", "group_norm_21", same, positions
-    yield "group_norm", "group_norm_18", ("float32",), requires(least_rank=3)
+    yield "group_norm", "group_norm_18", same, requires(least_rank=3)
     yield "instance_norm", "instance_norm_6", ("float32", "float16"), positions
     yield "instance_norm", "instance_norm_22", same, positions
     yield "mean_variance_norm", "mean_variance_norm_13", ("float32",), requires()
