@@ -1,5 +1,5 @@
-"""Numba on NVIDIA GPUs.  Start reading at rows.py; then planes.py, columns.py, whitening.py; launch.py says who runs where;
-contract.py and whitening_contract.py tie them up.
+"""Numba on NVIDIA GPUs.  Start reading at rows.py; then planes.py, columns.py, whitening.py and matrices.py; launch.py says who
+runs where, traffic.py what that costs; contract.py and whitening_contract.py tie them up.
 
 Importing this asks for no GPU and no CUDA: the first call does, and says what is missing.
 """

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from .launch import Grid
+
 PACKAGE = "pip install 'refnorm[cuda]' (numba-cuda and CUDA 13's toolkit)"
 
 
@@ -64,12 +66,12 @@ def reported() -> Iterator[None]:
         ) from error
 
 
-def launch(kernel: Any, grid: tuple[int, int], threads: tuple[int, int], library: Any, *arguments: Any) -> None:
-    """Start a kernel on the stream of the caller's library."""
-    if grid[0] * grid[1] == 0:
+def launch(kernel: Any, grid: Grid, library: Any, *arguments: Any) -> None:
+    """Start a kernel on the stream of the caller's library; where there is nothing to do, nothing."""
+    if 0 in grid.blocks:
         return
     with warnings.catch_warnings():                 # Numba warns of few blocks: a small array has no more
         warnings.simplefilter("ignore")
-        configured = kernel[grid, threads, library.stream()]
+        configured = kernel[grid.blocks, grid.threads, library.stream()]
     with reported():
         configured(*arguments)

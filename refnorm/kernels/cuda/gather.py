@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .arrays import Library, Span, c_strides
-from .launch import ceil
+from .launch import thread_each
 from .libraries import on_device
-
-THREADS = 256
 
 
 def in_order(a: Span, order: tuple[int, ...]) -> Span:
@@ -37,6 +35,5 @@ def gathered(span: Span, order: tuple[int, ...]) -> Span:
     above = sum(max(0, (n - 1) * s) for n, s in zip(shape, strides, strict=True))
     source = span.library.view(span.pointer + below * span.dtype.itemsize, above - below + 1, span.dtype, span.owner)
     lengths, steps = (shape, strides) if shape else ((1,), (1,))
-    grid, given = (ceil(span.size, THREADS), 1), (source, -below, lengths, steps, span.size, out.flat())
-    launch(gather, grid, (THREADS, 1), span.library, *given)
+    launch(gather, thread_each(span.size), span.library, source, -below, lengths, steps, span.size, out.flat())
     return out

@@ -48,11 +48,6 @@ class Grid(NamedTuple):
     blocks: tuple[int, int]
     threads: tuple[int, int]
 
-    @property
-    def size(self) -> int:
-        """Threads of a block."""
-        return self.threads[0] * self.threads[1]
-
 
 def width_of(itemsize: int) -> int:
     """Entries in one access."""
@@ -143,6 +138,15 @@ class Planes(NamedTuple):
     length: int                                   # of a part
     chunks: int                                   # parts of a piece
 
+    @property
+    def bound(self) -> int:
+        """The most threads that a kernel is compiled for: few, for each is a compilation."""
+        return max(256, bound_of(self.threads * self.teams))
+
+    def grid(self, count: int) -> Grid:
+        """A team for each of `count` blocks, or parts."""
+        return Grid((ceil(count, self.teams), 1), (self.threads, self.teams))
+
 
 def planes(pieces: int, n: int, width: int, arrays: int, limits: Limits = LIMITS) -> Planes:
     """For kernels that read so many arrays of x's size: a team a block where it stays in a cache; otherwise parts."""
@@ -160,11 +164,6 @@ def parts_of(n: int, width: int, limits: Limits = LIMITS) -> Planes:
     length = max(width, min(limits.part, ceil(n, width) * width))
     threads = block_threads(length, width, limits)
     return Planes(False, False, threads, teams_of(threads, limits), length, ceil(n, length))
-
-
-def team_grid(count: int, threads: int, teams: int) -> Grid:
-    """A team for each of `count`."""
-    return Grid((ceil(count, teams), 1), (threads, teams))
 
 
 class Columns(NamedTuple):
@@ -189,6 +188,21 @@ def gathered(threads_wanted: int, limits: Limits = LIMITS) -> int:
     size."""
     warps = max(1, min(limits.block_of_parts, threads_wanted) // WARP)
     return WARP * (1 << (warps.bit_length() - 1))
+
+
+def thread_each(count: int, limits: Limits = LIMITS) -> Grid:
+    """A thread for each of `count`."""
+    return Grid((ceil(count, limits.block), 1), (limits.block, 1))
+
+
+def block_each(count: int, threads: int = WARP) -> Grid:
+    """A block for each of `count`, a warp unless more is said."""
+    return Grid((count, 1), (threads, 1))
+
+
+def adding_grid(count: int, numbers: int, limits: Limits = LIMITS) -> Grid:
+    """A block for each of `count`, with threads to add up so many numbers."""
+    return block_each(count, gathered(numbers, limits))
 
 
 def is_aligned(address: int) -> bool:

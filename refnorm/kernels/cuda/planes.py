@@ -11,8 +11,7 @@ x (B, M, C, n), in one dimension: a block i is (b, c), its pieces lie along M, p
 where they are.  statistics (3, B C), float64: mean, variance, 1 / std.
 
 A block of moderate size has a team of threads of its own, which reads it twice; the second time it is in a cache.  A larger one
-is cut into parts of `length` entries, which any number of teams read, and whose sums are added in order.  All parts are shifted
-by the same entry, the block's first, so that merging their moments is adding their sums.
+is cut into parts (planes_parts.py).
 """
 
 from __future__ import annotations
@@ -156,90 +155,3 @@ def forward(width: int, number: Any, bound: int) -> Any:
             apply(x, o + m * apart, 0, n, t, threads, aligned, mean, rstd, slope, shift, y)
 
     return planes_forward
-
-
-# Blocks in parts: part p is entries s length .. of piece p // chunks, with s = p % chunks; a team a part.
-
-
-@cuda.jit(device=True)
-def part_of(part: Any, pieces: Any, channels: Any, n: Any, length: Any) -> Any:
-    """b, m, c, first, last of a part."""
-    chunks = (n + length - 1) // length
-    piece, s = part // chunks, part % chunks
-    c, bm = piece % channels, piece // channels
-    first = s * length
-    return bm // pieces, bm % pieces, c, first, min(first + length, n)
-
-
-@cache
-def squares_of_parts(width: int, number: Any) -> Any:
-    """sums (2, parts): sum(x - pivot) and sum((x - pivot)^2), the pivot the first entry of the part's block."""
-    squares_of, _ = sweeps(width, number)
-
-    @cuda.jit
-    def planes_squares(
-        operation: Any, x: Any, parts: Any, pieces: Any, channels: Any, n: Any, length: Any, aligned: Any, sums: Any
-    ) -> None:
-        shared = cuda.shared.array((2, WARP), float64)
-        mine = int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
-        part = mine if mine < parts else int64(parts - 1)
-        b, m, c, first, last = part_of(part, pieces, channels, n, length)
-        pivot = float64(0)
-        if operation != RMS:
-            pivot = float64(read(x, (b * pieces * channels + c) * n))
-        o = ((b * pieces + m) * channels + c) * n
-        total, squares = squares_of(
-            x, o, first, last, cuda.threadIdx.x, cuda.blockDim.x, aligned, pivot, float64(0), float64(0)
-        )
-        total, squares = block_sums(total, squares, shared)
-        if cuda.threadIdx.x == 0 and mine < parts:
-            sums[0, part], sums[1, part] = total, squares
-
-    return planes_squares
-
-
-@cuda.jit
-def settle(
-    operation: Any, x: Any, pieces: Any, channels: Any, n: Any, chunks: Any, eps: Any, sums: Any, statistics: Any
-) -> None:
-    """Statistics of a block from its parts' sums; one thread block a block."""
-    shared = cuda.shared.array((2, WARP), float64)
-    i = int64(cuda.blockIdx.x)
-    b, c = i // channels, i % channels
-    total, squares = float64(0), float64(0)
-    for k in range(cuda.threadIdx.x, pieces * chunks, cuda.blockDim.x):
-        part = ((b * pieces + k // chunks) * channels + c) * chunks + k % chunks
-        total += sums[0, part]
-        squares += sums[1, part]
-    total, squares = block_sums(total, squares, shared)
-    if cuda.threadIdx.x == 0:
-        pivot = float64(0)
-        if operation != RMS:
-            pivot = float64(read(x, (b * pieces * channels + c) * n))
-        mean, var = moments(operation, pivot, total, squares, pieces * n)
-        statistics[0, i], statistics[1, i], statistics[2, i] = mean, var, spread(operation, var, pieces * n, eps)
-
-
-@cache
-def apply_to_parts(width: int, number: Any) -> Any:
-    """y from x and the statistics; also the whole forward in evaluation."""
-    _, apply = sweeps(width, number)
-
-    @cuda.jit
-    def planes_apply(
-        x: Any, parts: Any, pieces: Any, channels: Any, n: Any, length: Any, aligned: Any, statistics: Any, gamma: Any,
-        has_gamma: Any, beta: Any, has_beta: Any, where: Any, offset: Any, factor: Any, y: Any,
-    ) -> None:  # fmt: skip
-        part = int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
-        if part >= parts:
-            return
-        b, m, c, first, last = part_of(part, pieces, channels, n, length)
-        place, i = place_of(where, b, m, c), b * channels + c
-        slope, shift = slope_of(gamma, has_gamma, place, offset, factor), shift_of(beta, has_beta, place)
-        o = ((b * pieces + m) * channels + c) * n
-        threads = cuda.blockDim.x
-        apply(x, o, first, last, cuda.threadIdx.x, threads, aligned, statistics[0, i], statistics[2, i], slope, shift, y)
-
-    return planes_apply
-
-

@@ -13,7 +13,7 @@ from typing import Any
 
 from .jit import cuda, float64, int64
 from .memory import read, write
-from .planes import part_of, place_of, slope_of
+from .planes import place_of, slope_of
 from .reduction import WARP, block_sums, lanes_sums
 from .rows import loads, stores
 from .statistics import RMS, response, within_float32
@@ -151,107 +151,3 @@ def backward(width: int, number: Any, bound: int) -> Any:
             pull_back(dy, x, o, 0, n, t, threads, aligned, mean, rstd, slope, a, k, dx)
 
     return planes_backward
-
-
-# Blocks in parts, as in planes.py.
-
-
-@cache
-def sums_of_parts(width: int, number: Any) -> Any:
-    """sums (2, parts): sum(dy), sum(dy xhat)."""
-    sums_of, _ = sweeps(width, number)
-
-    @cuda.jit
-    def planes_sums(
-        dy: Any, x: Any, parts: Any, pieces: Any, channels: Any, n: Any, length: Any, aligned: Any, statistics: Any, sums: Any
-    ) -> None:
-        shared = cuda.shared.array((2, WARP), float64)
-        mine = int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
-        part = mine if mine < parts else int64(parts - 1)
-        b, m, c, first, last = part_of(part, pieces, channels, n, length)
-        i, o, threads = b * channels + c, ((b * pieces + m) * channels + c) * n, cuda.blockDim.x
-        total, along = sums_of(
-            dy, x, o, first, last, cuda.threadIdx.x, threads, aligned, statistics[0, i], statistics[2, i]
-        )
-        total, along = block_sums(total, along, shared)
-        if cuda.threadIdx.x == 0 and mine < parts:
-            sums[0, part], sums[1, part] = total, along
-
-    return planes_sums
-
-
-@cuda.jit
-def join(
-    operation: Any, training: Any, pieces: Any, channels: Any, n: Any, chunks: Any, statistics: Any, gamma: Any, has_gamma: Any,
-    where: Any, offset: Any, factor: Any, eps: Any, sums: Any, joint: Any,
-) -> None:  # fmt: skip
-    """joint (2, B C): a and c of a block from its parts' sums; one thread block a block."""
-    shared = cuda.shared.array((2, WARP), float64)
-    i = int64(cuda.blockIdx.x)
-    b, c = i // channels, i % channels
-    whole, product = float64(0), float64(0)
-    for k in range(cuda.threadIdx.x, pieces * chunks, cuda.blockDim.x):
-        m = k // chunks
-        part = ((b * pieces + m) * channels + c) * chunks + k % chunks
-        slope = slope_of(gamma, has_gamma, place_of(where, b, m, c), offset, factor)
-        whole += slope * sums[0, part]
-        product += slope * sums[1, part]
-    whole, product = block_sums(whole, product, shared)
-    if cuda.threadIdx.x == 0:
-        var, rstd, count = statistics[1, i], statistics[2, i], pieces * n
-        joint[0, i] = whole / count if training and operation != RMS else 0.0
-        joint[1, i] = product / count * response(operation, var, rstd, count, eps) if training else 0.0
-
-
-@cache
-def pull_back_parts(width: int, number: Any) -> Any:
-    _, pull_back = sweeps(width, number)
-
-    @cuda.jit
-    def planes_pull_back(
-        dy: Any, x: Any, parts: Any, pieces: Any, channels: Any, n: Any, length: Any, aligned: Any, statistics: Any, gamma: Any,
-        has_gamma: Any, where: Any, offset: Any, factor: Any, joint: Any, dx: Any,
-    ) -> None:  # fmt: skip
-        part = int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
-        if part >= parts:
-            return
-        b, m, c, first, last = part_of(part, pieces, channels, n, length)
-        i, o, threads = b * channels + c, ((b * pieces + m) * channels + c) * n, cuda.blockDim.x
-        slope = slope_of(gamma, has_gamma, place_of(where, b, m, c), offset, factor)
-        pull_back(
-            dy, x, o, first, last, cuda.threadIdx.x, threads, aligned, statistics[0, i], statistics[2, i], slope,
-            joint[0, i], joint[1, i], dx,
-        )  # fmt: skip
-
-    return planes_pull_back
-
-
-@cuda.jit
-def add_pieces(
-    blocks: Any, pieces: Any, channels: Any, chunks: Any, period: Any, own_m: Any, own_c: Any, factor: Any, sums: Any,
-    wants_gamma: Any, dgamma: Any, wants_beta: Any, dbeta: Any,
-) -> None:  # fmt: skip
-    """dgamma, dbeta (P, M or 1, C or 1) from the sums (2, parts) of x (B, M, C, n); one thread block an entry.
-
-    own_m, own_c: does each m, each c have a parameter of its own, or do they share one?
-    """
-    shared = cuda.shared.array((2, WARP), float64)
-    q = int64(cuda.blockIdx.x)
-    ms, cs = (pieces if own_m else 1), (channels if own_c else 1)
-    c, rest = q % cs, q // cs
-    m, p = rest % ms, rest // ms
-    shared_m, shared_c = pieces // ms, channels // cs
-    along, total = float64(0), float64(0)
-    for k in range(cuda.threadIdx.x, blocks // period * shared_m * shared_c * chunks, cuda.blockDim.x):
-        s, rest = k % chunks, k // chunks
-        c1, rest = rest % shared_c, rest // shared_c
-        m1, b = rest % shared_m, rest // shared_m * period + p
-        part = ((b * pieces + m + m1) * channels + c + c1) * chunks + s
-        total += sums[0, part]
-        along += sums[1, part]
-    total, along = block_sums(total, along, shared)
-    if cuda.threadIdx.x == 0:
-        if wants_gamma:
-            write(dgamma, q, along * factor)
-        if wants_beta:
-            write(dbeta, q, total)

@@ -1,7 +1,7 @@
 """Rows that are too long for the registers of one block: several blocks a row.
 
-A row is a plane of one piece, cut into parts: its statistics are those of planes.py (squares_of_parts, settle), in two stages,
-the second in order.  What is here has a parameter for each entry, as rows.py has.  parts, length: as in planes.py.
+A row is a plane of one piece, cut into parts: its statistics are those of planes_parts.py (squares_of_parts, settle), in two
+stages, the second in order.  What is here has a parameter for each entry, as rows.py has.  parts, length: as there.
 """
 
 from __future__ import annotations

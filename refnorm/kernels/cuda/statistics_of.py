@@ -13,19 +13,11 @@ from refnorm.anatomy.population import JOINT
 from .arrays import Host, Library, Span
 from .device import launch
 from .gather import contiguous, in_order
-from .launch import ceil
+from .launch import thread_each
 from .libraries import adopt, on_device
 
 if TYPE_CHECKING:
     from .contract import Work
-
-THREADS = 128
-
-
-def each(count: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The grid and the block of a thread for each of `count`."""
-    return (ceil(count, THREADS), 1), (THREADS, 1)
-
 
 def table(statistics: Span, count: int) -> Any:
     """(3, B) as kernels take it."""
@@ -65,7 +57,7 @@ def stacked(w: Work, found: list[Any]) -> Span:
             back = tuple(int(a) for a in np.argsort(w.form.reference))
             source = in_order(span, back)
         arguments = (source.flat(), row, neutral, one is not None, w.statistics, table(statistics, w.statistics))
-        launch(stack, *each(w.statistics), w.library, *arguments)
+        launch(stack, thread_each(w.statistics), w.library, *arguments)
     return statistics
 
 
@@ -77,7 +69,7 @@ def running(w: Work, state: Any, statistics: Span) -> Any:
     mean, var = (array_of(state, name, w.library) for name in ("mean", "var"))
     arguments = (mean.flat(), max(mean.size, 1), var.flat(), max(var.size, 1))
     rest = (w.statistics, w.call.part.blocks[2], w.eps, table(statistics, w.statistics))
-    launch(spread_running, *each(w.statistics), w.library, w.recipe.code, *arguments, *rest)
+    launch(spread_running, thread_each(w.statistics), w.library, w.recipe.code, *arguments, *rest)
     return w.recipe.saved(*kept(w, statistics))
 
 
@@ -95,7 +87,7 @@ def whole(state: Any, name: str, shape: tuple[int, ...], library: Library) -> Sp
     from .small import widen
 
     old, out = array_of(state, name, library), library.empty(shape, np.dtype(np.float64))
-    launch(widen, *each(out.size), library, old.flat(), old.size, shape[-1] if name in JOINT else 0, out.flat())
+    launch(widen, thread_each(out.size), library, old.flat(), old.size, shape[-1] if name in JOINT else 0, out.flat())
     return out
 
 
@@ -119,7 +111,7 @@ def updated(library: Library, triple: Any, arguments: Mapping[str, Any], samples
         factor = samples / max(samples - 1, 1) if unbiased else 1.0
         d = value.shape[-1] if name in JOINT else 0
         numbers = (old.size, d, value.flat(), value.size, float(weight), float(factor))
-        launch(update, *each(value.size), library, old.flat(), *numbers, out.flat())
+        launch(update, thread_each(value.size), library, old.flat(), *numbers, out.flat())
         moved[name] = out.given_back()
     return state._replace(**moved, count=state.count + 1)
 

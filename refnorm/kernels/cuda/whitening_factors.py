@@ -22,11 +22,17 @@ from refnorm.operations import cholesky, newton, zca
 from . import launch as limits
 from .arrays import Library, Span
 from .device import launch
-from .launch import ceil
+from .launch import Grid, block_each, ceil, thread_each
 from .libraries import on_device
-from .statistics_of import each
 
 FLOAT64 = np.dtype(np.float64)
+
+
+def tiles(count: int) -> Grid:
+    """A block for each of `count` tiles, a thread an entry."""
+    from .matrices import TILE
+
+    return Grid((count, 1), (TILE, TILE))
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,11 @@ class Matrices:
 
     def each_entry(self, kernel: Any, *arguments: Any) -> None:
         """A thread an entry."""
-        launch(kernel, *each(self.b * self.d * self.d), self.library, *arguments)
+        launch(kernel, thread_each(self.b * self.d * self.d), self.library, *arguments)
 
     def each_matrix(self, kernel: Any, *arguments: Any) -> None:
         """A thread block a matrix."""
-        threads = limits.gathered(self.d * self.d, limits.LIMITS)
-        launch(kernel, (self.b, 1), (threads, 1), self.library, *arguments)
+        launch(kernel, limits.adding_grid(self.b, self.d * self.d, limits.LIMITS), self.library, *arguments)
 
     def multiply(
         self, a: Span, b: Span, turned: tuple[bool, bool] = (False, False), *, alpha: float = 1.0, plus: Span | None = None,
@@ -59,10 +64,10 @@ class Matrices:
         """alpha A B + plus + diagonal I; turned: is A, is B transposed?"""
         from . import matrices
 
-        out, tiles = self.empty(), ceil(self.d, matrices.TILE)
+        out, across = self.empty(), ceil(self.d, matrices.TILE)
         factors = (a.flat(), turned[0], b.flat(), turned[1])
         given = (self.d, alpha, *factors, (plus or out).flat(), plus is not None, diagonal, out.flat())
-        launch(matrices.multiply, (self.b * tiles * tiles, 1), (matrices.TILE, matrices.TILE), self.library, *given)
+        launch(matrices.multiply, tiles(self.b * across * across), self.library, *given)
         return out
 
     def moved(self, a: Span, alpha: float, diagonal: float) -> Span:
@@ -133,11 +138,10 @@ def by_cholesky(on: Matrices, mean: Span, covariance: Span, *, eps: float) -> ch
 
     s, _ = on.regularized(covariance, eps)
     upper, factor, matrix = on.empty(), on.empty(), on.empty()
-    threads = limits.gathered(on.d, limits.LIMITS)
-    launch(matrices.factorize, (on.b, 1), (threads, 1), on.library, s.flat(), on.d, upper.flat(), factor.flat())
-    columns = on.b * on.d
-    blocks = (ceil(columns, limits.WARP), 1)
-    launch(matrices.invert_lower, blocks, (limits.WARP, 1), on.library, factor.flat(), on.d, columns, matrix.flat())
+    grid, columns = limits.adding_grid(on.b, on.d, limits.LIMITS), on.b * on.d
+    launch(matrices.factorize, grid, on.library, s.flat(), on.d, upper.flat(), factor.flat())
+    grid = block_each(ceil(columns, limits.WARP))
+    launch(matrices.invert_lower, grid, on.library, factor.flat(), on.d, columns, matrix.flat())
     return cholesky.Saved(mean, covariance, factor, matrix)
 
 

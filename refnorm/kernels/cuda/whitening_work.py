@@ -19,11 +19,9 @@ from refnorm.kernels.cpu.lie import Lie, lie_of
 from .arrays import Host, Library, Span, c_strides
 from .device import launch, ready
 from .gather import contiguous, gathered, in_order
-from .launch import WARP, ceil
+from .launch import WARP, Grid, block_each, ceil, thread_each
 from .libraries import on_device
-from .statistics_of import THREADS as EACH
-from .statistics_of import each
-from .whitening_factors import FLOAT64, Matrices
+from .whitening_factors import FLOAT64, Matrices, tiles
 
 THREADS = 1024
 """Of a block that adds up a coordinate's samples."""
@@ -80,14 +78,14 @@ class Work:
     def empty(self, *shape: int) -> Span:
         return self.library.empty(shape, FLOAT64)
 
-    def start(self, kernel: Any, blocks: int, threads: int | tuple[int, int], *arguments: Any) -> None:
-        launch(kernel, (blocks, 1), (threads, 1) if isinstance(threads, int) else threads, self.library, *arguments)
+    def start(self, kernel: Any, grid: Grid, *arguments: Any) -> None:
+        launch(kernel, grid, self.library, *arguments)
 
     def cast(self, span: Span, out: Span) -> Span:
         """The same numbers in the type of `out`."""
         from .small import cast
 
-        launch(cast, *each(span.size), self.library, span.flat(), span.size, out.flat())
+        launch(cast, thread_each(span.size), self.library, span.flat(), span.size, out.flat())
         return out
 
     def means(self, mean: Span) -> None:
@@ -95,7 +93,7 @@ class Work:
         from . import whitening
 
         b, d, m = self.call.part.blocks
-        self.start(whitening.means, b * d, adding(m), self.x.flat(), self.lie.numbers, mean.flat())
+        self.start(whitening.means, block_each(b * d, adding(m)), self.x.flat(), self.lie.numbers, mean.flat())
 
     def totals(self, dy: Span) -> Any:
         """Sums (R, B D) of dy over each part of the samples."""
@@ -103,7 +101,8 @@ class Work:
 
         (b, d, m), parts = self.call.part.blocks, self.where[3]
         sums = self.empty(parts, b * d).flat().reshape(parts, b * d)
-        self.start(whitening.totals, parts * b * d, adding(m // parts), dy.flat(), self.lie.numbers, self.where, sums)
+        grid = block_each(parts * b * d, adding(m // parts))
+        self.start(whitening.totals, grid, dy.flat(), self.lie.numbers, self.where, sums)
         return sums
 
     def products(self, dy: Span, centred: bool, where: tuple[int, int, int, int], mean: Span) -> tuple[Any, int]:
@@ -114,7 +113,7 @@ class Work:
         chunks, across = ceil(m // parts, LENGTH), ceil(d, whitening.TILE)
         sums = self.empty(chunks * parts, b * d * d).flat().reshape(chunks * parts, b * d * d)
         given = (dy.flat(), centred, self.x.flat(), self.lie.numbers, where, mean.flat(), LENGTH, sums)
-        self.start(whitening.products, chunks * parts * b * across * across, (whitening.TILE, whitening.TILE), *given)
+        self.start(whitening.products, tiles(chunks * parts * b * across * across), *given)
         return sums, chunks
 
     def added(self, sums: Any, chunks: int, where: Any, slope: Any, factor: float, out: Span) -> Span:
@@ -124,7 +123,7 @@ class Work:
         d = self.call.part.blocks[1]
         across = out.shape[2] if len(out.shape) == 3 else 1
         given = (sums, chunks, where, d, across, *slope, factor, out.flat())
-        self.start(whitening.add_parts, ceil(out.size, EACH), EACH, *given)
+        self.start(whitening.add_parts, thread_each(out.size), *given)
         return out
 
     def by_tiles(self, kernel: Any, *arguments: Any) -> None:
@@ -132,18 +131,17 @@ class Work:
         from . import whitening
 
         b, d, m = self.call.part.blocks
-        blocks = b * ceil(d, whitening.TILE) * ceil(m, whitening.TILE)
-        self.start(kernel, blocks, (whitening.TILE, whitening.TILE), *arguments)
+        self.start(kernel, tiles(b * ceil(d, whitening.TILE) * ceil(m, whitening.TILE)), *arguments)
 
 
     def each_row(self, kernel: Any, *arguments: Any) -> None:
         """A thread a coordinate."""
         b, d, _ = self.call.part.blocks
-        launch(kernel, *each(b * d), self.library, *arguments)
+        self.start(kernel, thread_each(b * d), *arguments)
 
     def each_parameter(self, kernel: Any, *arguments: Any) -> None:
         """A warp a channel."""
-        self.start(kernel, self.call.layout.lengths("c")[0], WARP, *arguments)
+        self.start(kernel, block_each(self.call.layout.lengths("c")[0]), *arguments)
 
     def population(self, arguments: Mapping[str, Any]) -> Any:
         """The state, or what a fresh one is."""

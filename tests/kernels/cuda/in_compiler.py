@@ -9,16 +9,15 @@ from numba.cuda import types
 from refnorm.kernels.cuda import (
     columns,
     columns_backward,
-    gather,
     launch,
     matrices,
     planes,
     planes_backward,
+    planes_parts,
     rows,
     rows_backward,
     rows_long,
     small,
-    statistics_of,
     whitening,
     whitening_work,
 )
@@ -117,14 +116,14 @@ def kernels(name):
     yield "long pull back", rows_long.pull_back_teams(*w, True), pull, block
     yield "long pull back alone", rows_long.pull_back_teams(*w, False), pull, block
     yield "plane forward", planes.forward(*w, part), (i, a, i, i, i, i, b, b, *par, four, f, f, f, a, t), part
-    yield "plane squares", planes.squares_of_parts(*w), (i, a, i, i, i, i, i, b, t), part
-    yield "settle", planes.settle, (i, a, i, i, i, i, f, t, t), part
-    yield "plane apply", planes.apply_to_parts(*w), (a, i, i, i, i, i, b, t, *par, four, f, f, a), part
+    yield "plane squares", planes_parts.squares_of_parts(*w), (i, a, i, i, i, i, i, b, t), part
+    yield "settle", planes_parts.settle, (i, a, i, i, i, i, f, t, t), part
+    yield "plane apply", planes_parts.apply_to_parts(*w), (a, i, i, i, i, i, b, t, *par, four, f, f, a), part
     yield "plane backward", planes_backward.backward(*w, part), (i, a, a, i, i, i, i, b, b, t, a, b, four, f, f, f, a, t), part
-    yield "plane sums", planes_backward.sums_of_parts(*w), (a, a, i, i, i, i, i, b, t, t), part
-    yield "join", planes_backward.join, (i, b, i, i, i, i, t, a, b, four, f, f, f, t, t), part
-    yield "plane pull back", planes_backward.pull_back_parts(*w), (a, a, i, i, i, i, i, b, t, a, b, four, f, f, t, a), part
-    yield "add pieces", planes_backward.add_pieces, (i, i, i, i, i, b, b, f, t, b, a, b, a), part
+    yield "plane sums", planes_parts.sums_of_parts(*w), (a, a, i, i, i, i, i, b, t, t), part
+    yield "join", planes_parts.join, (i, b, i, i, i, i, t, a, b, four, f, f, f, t, t), part
+    yield "plane pull back", planes_parts.pull_back_parts(*w), (a, a, i, i, i, i, i, b, t, a, b, four, f, f, t, a), part
+    yield "add pieces", planes_parts.add_pieces, (i, i, i, i, i, b, b, f, t, b, a, b, a), part
     yield "column squares", columns.squares_of_strips(*w), (i, a, i, i, i, b, table(4)), part
     yield "settle columns", columns.settle_columns, (i, i, i, i, table(4)), block
     yield "settle groups", columns.settle_groups, (i, a, i, i, i, f, table(4), t), WARP
@@ -137,7 +136,7 @@ def kernels(name):
     yield "add columns", columns_backward.add_columns, (i, i, i, i, i, f, table(4), b, a, b, a), WARP
     yield "sums along rows", columns_backward.sums_along_rows, (a, a, i, i, i, t, t), part
     seven, one, square = where(7), table(1), matrices.TILE**2
-    adding, each = whitening_work.THREADS, statistics_of.THREADS
+    adding, each = whitening_work.THREADS, block
     yield "whitening means", whitening.means, (a, seven, one), adding
     yield "whitening totals", whitening.totals, (a, seven, four, t), adding
     yield "whitening products", whitening.products, (a, b, a, seven, four, one, i, t), square
@@ -149,15 +148,15 @@ def kernels(name):
     yield "widen", small.widen, (a, i, i, one), each
     yield "cast", small.cast, (a, i, one), each
     yield "narrow", small.cast, (one, i, a), each
-    yield "gather", small.gather, (a, i, where(3), where(3), i, a), gather.THREADS
-    yield "stack", small.stack, (table(1), i, f, b, i, t), statistics_of.THREADS
-    yield "running statistics", small.spread_running, (i, a, i, a, i, i, i, f, t), statistics_of.THREADS
-    yield "update", small.update, (a, i, i, table(1), i, f, f, a), statistics_of.THREADS
+    yield "gather", small.gather, (a, i, where(3), where(3), i, a), block
+    yield "stack", small.stack, (table(1), i, f, b, i, t), block
+    yield "running statistics", small.spread_running, (i, a, i, a, i, i, i, f, t), block
+    yield "update", small.update, (a, i, i, table(1), i, f, f, a), block
 
 
 def kernels_of_matrices():
     """name: (kernel, signature, threads); float64 alone."""
-    one, square, part, each = table(1), matrices.TILE**2, LIMITS.block_of_parts, statistics_of.THREADS
+    one, square, part, each = table(1), matrices.TILE**2, LIMITS.block_of_parts, LIMITS.block
     yield "multiply", matrices.multiply, (i, f, one, b, one, b, one, b, f, one), square
     yield "move", matrices.move, (one, i, f, f, one), each
     yield "regularize", matrices.regularize, (one, i, f, b, one, one), part
@@ -178,7 +177,8 @@ def test_kernels_of_matrices():
 
 READ_ONCE = {
     "row forward": 1, "row backward": 2, "long apply": 1, "long sums": 2, "long pull back": 2, "long pull back alone": 2,
-    "plane forward": 2, "plane squares": 1, "plane sums": 2, "plane backward": 4, "plane pull back": 2, "column squares": 1, "column apply": 1, "column sums": 2,
+    "plane forward": 2, "plane squares": 1, "plane sums": 2, "plane backward": 4, "plane pull back": 2, "column squares": 1,
+    "column apply": 1, "column sums": 2,
 }  # fmt: skip
 """How many 16-byte accesses there are at least, where entries are read; the compiler may unroll."""
 
