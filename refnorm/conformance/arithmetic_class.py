@@ -14,8 +14,10 @@ from .tolerance_arithmetic import Arithmetic
 WORDS = {
     "saved": "mean and deviation pass through the storage type before they are used",
     "storage sums": "sums are in the storage type",
+    "narrow": "it computes in float32, whatever it is given (if that is meant: dtypes=(\"float32\",), --dtype float32)",
     "one-pass": "the variance is E[x^2] - E[x]^2",
 }
+FLOAT32 = Arithmetic.of("float32")
 
 
 def explaining(findings: list[Finding], dialect: str, casts: int) -> str:
@@ -40,6 +42,8 @@ def _is_result(finding: Finding) -> bool:
 
 def _passes(finding: Finding, mode: str, dialect: str, casts: int) -> bool:
     declared = finding.case.arithmetic
+    if mode == "narrow":
+        return declared.compute == np.float64 and _as_if_cast(finding, dialect, casts)
     if mode != "one-pass" and declared.x == declared.compute:
         return False  # storage and arithmetic are one type: there is nothing to tell apart
     compute = declared.x if mode == "storage sums" else declared.compute
@@ -52,3 +56,14 @@ def _passes(finding: Finding, mode: str, dialect: str, casts: int) -> bool:
     if mode == "one-pass":  # unclipped, it is NaN where nothing can be judged
         return found.worst <= 1
     return bool(found.ok and np.isfinite(right.bound).any())
+
+
+def _as_if_cast(finding: Finding, dialect: str, casts: int) -> bool:
+    """Is it right for these arguments rounded to float32, at float32's bounds?  What float32 cannot hold tells nothing."""
+    case = finding.case
+    floats = {k: v for k, v in case.arguments.items() if isinstance(v, np.ndarray) and v.dtype == np.float64}
+    rounded = case.replaced(case.dy.astype(np.float32), **{k: v.astype(np.float32) for k, v in floats.items()})
+    expectation = Expectation(replace(rounded, arithmetic=FLOAT32), dialect, casts)
+    right = (expectation.gradients() if finding.name[0] == "d" else expectation.outputs())[finding.name]
+    in_range = bool(np.isfinite(right.bound).any())
+    return not in_range or bool(tolerance.compare(finding.observed, right.value, right.bound, right.unit).ok)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from refnorm.anatomy.backends import NoKernel
 
 from .cases import Case
@@ -11,10 +13,19 @@ from .expected import Expectation, OutsideDialect
 from .findings import Finding
 from .trial import Fault, Trial
 
+RIGHT = ("refuses one value a statistic, as its dialect does", "parameters that are None are not offered")
+"""Excuses by what the dialect or the signature says: such a case was run, and came out as it should."""
 
-def ran(trial: Trial, dialect: str, into: Examination, *, none_is_offered: bool, lone_is_error: bool) -> bool:
-    """Did it run?  Raising is a failure, but where the dialect or the signature says that it is right."""
+
+def ran(
+    trial: Trial, dialect: str, into: Examination, *, none_is_offered: bool, lone_is_error: bool, absent: Collection[str] = ()
+) -> bool:  # fmt: skip
+    """Did it run?  Raising is a failure, but where the dialect or the signature says that it is right.
+
+    absent: parameters that the candidate does not take, so that it cannot mind their being None.
+    """
     case, fault = trial.case, trial.fault("raises", "hangs")
+    into.ran[case.stratum] += 1
     if fault is None:
         into.add(Finding("forward.runs", case, True))
         if any(name.startswith("d") for name in trial.values):
@@ -23,7 +34,8 @@ def ran(trial: Trial, dialect: str, into: Examination, *, none_is_offered: bool,
     if fault.kind == "raises":
         excuse = _excuse(case, fault, lone_is_error) if fault.stage == "forward" else ""
         excuse = excuse or (_lopsided(case) if fault.stage == "backward" else "")
-        excuse = excuse or ("" if none_is_offered else _missing(case))
+        excuse = excuse or ("" if none_is_offered else _missing(case, absent))
+        into.ran[case.stratum] -= bool(excuse) and excuse not in RIGHT
         excuse = excuse or ("refused by the reference as well" if _refused(case, dialect, fault.stage) else "")
         if excuse:
             into.coverage[f"{excuse}: {fault.message.partition(':')[0]}"] += 1
@@ -57,19 +69,21 @@ def _excuse(case: Case, fault: Fault, lone_is_error: bool) -> str:
     if case.x.size == 0:
         return "refuses empty input"
     if lone_is_error and _is_lone(case):
-        return "refuses one value a statistic, as its dialect does"
+        return RIGHT[0]
     if arguments.get("eps") == 0:
         return "refuses eps 0"
+    if "dim" in arguments and arguments["dim"] is None:
+        return "dim None is not offered"
     without = any(arguments[n] is None for n in case.convention.state)
     if without and isinstance(fault.error, TypeError | AttributeError):  # a default that Python asks for after gamma=None
         return "running statistics that are None are not offered"
     return ""
 
 
-def _missing(case: Case) -> str:
+def _missing(case: Case, absent: Collection[str]) -> str:
     """A parameter that is None, where no signature offers it: each compiler and each assert has an exception of its own."""
-    missing = any(n in case.convention.gradients and case.arguments[n] is None for n in case.convention.parameters)
-    return "parameters that are None are not offered" if missing else ""
+    taken = [n for n in case.convention.parameters if n in case.convention.gradients and n not in absent]
+    return RIGHT[1] if any(case.arguments[n] is None for n in taken) else ""
 
 
 def _is_lone(case: Case) -> bool:

@@ -224,8 +224,7 @@ class Session:
             found.asked[case.stratum] += 1
             if trial is not None:
                 found.cases += 1
-                found.ran[case.stratum] += 1
-                if ran(trial, by, found, none_is_offered=none, lone_is_error=lone):
+                if ran(trial, by, found, none_is_offered=none, lone_is_error=lone, absent=self.absent):
                     judge(trial, by, casts, found)
             if progress is not None:
                 progress(k + 1, len(cases), case.stratum)

@@ -1,5 +1,6 @@
 """What a bare function is taken for, from its first call: NumPy's or PyTorch's, of one trailing axis or of several."""
 
+import inspect
 from argparse import Namespace
 
 import numpy as np
@@ -31,6 +32,30 @@ class Function(torch.autograd.Function):
 class Wide(torch.nn.Module):
     def __init__(self, width):
         super().__init__()
+
+class Around(torch.nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x):
+        return self.norm(x)
+
+class Rms(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(8))
+        self.variance_epsilon = 1e-6
+
+    def forward(self, x):
+        h = x.float()
+        return self.weight * (h * torch.rsqrt(h.square().mean(-1, keepdim=True) + self.variance_epsilon)).to(x.dtype)
+
+layer, group, batch = (
+    Around(norm) for norm in (torch.nn.LayerNorm(8), torch.nn.GroupNorm(2, 6), torch.nn.BatchNorm2d(4))
+)
+rms = Around(Rms())
+two = torch.nn.Sequential(torch.nn.LayerNorm(8), torch.nn.LayerNorm(8))
 """
 
 
@@ -81,3 +106,47 @@ def test_the_command_line_says_where_axes_are():
     said = placed(Namespace(target=target, normalized_ndim=1, channel_axis=-1))
     assert (said.normalized_ndim, said.channel_axis, said.origin) == (1, -1, target)
     assert placed(Namespace(target=target, normalized_ndim=None, channel_axis=None)).normalized_ndim is None
+
+
+@pytest.mark.parametrize(
+    ("name", "norm", "options", "axes"),
+    [
+        ("layer", "layer_norm", {"eps", "normalized_shape"}, None), ("group", "group_norm", {"eps", "num_groups"}, 1),
+        ("batch", "batch_norm", {"eps", "momentum", "running_mean", "running_var"}, 1), ("rms", "rms_norm", {"eps"}, 1),
+    ],
+)  # fmt: skip
+def test_a_module_around_one_norm_is_that_norm(torchs, name, norm, options, axes):
+    found = load_candidate(torchs(name))
+    session = Session(found, norm)
+    assert options <= set(inspect.signature(found.forward).parameters) and found.normalized_ndim == axes
+    assert session.offers("gamma", "eps") and session.call(next(session.cases())).ran
+
+
+def test_a_module_around_two_norms_is_none_of_them(torchs):
+    assert set(inspect.signature(load_candidate(torchs("two")).forward).parameters) == {"x", "training"}
+
+
+def test_arithmetic_in_float32_is_said_where_it_is_given_float64(torchs):
+    report = check(torchs("rms"), "rms_norm", quick=True, dtypes=("float64",))
+    assert "it computes in float32, whatever it is given" in report.headline
+
+
+def test_who_takes_no_gamma_is_not_excused_by_its_being_none():
+    def of_eight(x, *, eps=1e-5):
+        if x.shape[-1] != 8:
+            raise RuntimeError("rows of 8, please")
+        c = x - x.mean(-1, keepdims=True)
+        return c / np.sqrt(np.square(c).mean(-1, keepdims=True) + eps)
+
+    report = check(Candidate(of_eight, normalized_ndim=1, dtypes=("float64",)), "layer_norm", quick=True)
+    assert [f.check for f in report.failures] == ["forward.runs"] and "rows of 8, please" in report.headline
+
+
+def test_a_weight_norm_of_one_axis_need_not_know_dim_none():
+    def weight_norm(v, g, *, dim=0):
+        axes = tuple(k for k in range(v.ndim) if k != dim % v.ndim)
+        norm = np.sqrt(np.square(v).sum(axes, keepdims=True))
+        return v / norm * g.reshape(norm.shape)
+
+    report = check(weight_norm, "weight_norm", quick=True)
+    assert report.passed and any(words.startswith("dim None is not offered") for words in report.coverage)

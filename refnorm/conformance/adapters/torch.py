@@ -34,6 +34,7 @@ def candidate(target: Any, *, device: str | None = None, **fields: Any) -> Candi
     if isinstance(target, torch.nn.Module):
         call, shown = _module(target)
         fields = {"name": type(target).__name__, "origin": origin_of(type(target)), **fields}
+        fields.setdefault("normalized_ndim", _normalized_ndim(target))
     elif inspect.isclass(target) and issubclass(target, torch.autograd.Function):
         call, shown = _function_class(target)
         fields = {"name": target.__name__, "origin": origin_of(target), **fields}
@@ -159,13 +160,15 @@ def _signature(target: Callable[..., Any]) -> inspect.Signature:
 
 
 def _module(module: torch.nn.Module) -> tuple[Call, inspect.Signature]:
-    """Set what the contract names, by whatever name the module has it, then call.  Its own eps, momentum are the defaults."""
-    held = {n: o for n in ("gamma", "beta") for o in (n, *ALIASES[n]) if o in module._parameters}
-    buffers = {n: o for n in STATE for o in (n, *ALIASES[n]) if o in module._buffers and module._buffers[o] is not None}
-    own = {n: o for n in ("eps", "momentum", "num_groups") for o in (n, *ALIASES.get(n, ())) if hasattr(module, o)}
-    defaults: dict[str, Any] = {**{n: getattr(module, o) for n, o in own.items()}, "training": True}
-    if hasattr(module, "normalized_shape"):
-        defaults["normalized_shape"] = module.normalized_shape
+    """Set what the contract names, by whatever name the module has it, then call.  Its own eps, momentum are the defaults.
+
+    A module that wraps one norm is taken for that norm: a name that one of its parts has, and no other, is that part's.
+    """
+    held = _places(module, "_parameters", ("gamma", "beta"))
+    buffers = _places(module, "_buffers", STATE)
+    own = _places(module, "", ("eps", "momentum", "num_groups", "normalized_shape"))
+    sizes = _places(module, "", ("num_features", "num_channels"))
+    defaults = {**{n: getattr(module.get_submodule(path), o) for n, (path, o) in own.items()}, "training": True}
     kinds = inspect.Parameter
     shown = inspect.Signature(
         [kinds(name, kinds.POSITIONAL_OR_KEYWORD) for name in ("x", *held, *buffers)]
@@ -174,22 +177,49 @@ def _module(module: torch.nn.Module) -> tuple[Call, inspect.Signature]:
 
     def call(given: Mapping[str, Any]) -> Any:
         mine: Any = copy.deepcopy(module)
-        for name, attribute in own.items():
+        for name, (path, attribute) in own.items():
             if name in given:
-                setattr(mine, attribute, given[name])
-        for attribute in ("num_features", "num_channels"):
-            if hasattr(mine, attribute) and given.get("gamma") is not None:
-                setattr(mine, attribute, given["gamma"].shape[0])
-        if hasattr(mine, "normalized_shape"):
-            mine.normalized_shape = tuple(given.get("normalized_shape", mine.normalized_shape))
-        for name, attribute in (*held.items(), *buffers.items()):
+                setattr(mine.get_submodule(path), attribute, given[name])
+        for path, attribute in sizes.values():
+            if given.get("gamma") is not None:
+                setattr(mine.get_submodule(path), attribute, given["gamma"].shape[0])
+        for name, (path, attribute) in (*held.items(), *buffers.items()):
             if name in given:
-                mine._parameters.pop(attribute, None)
-                mine._buffers.pop(attribute, None)
-                object.__setattr__(mine, attribute, given[name])
+                part = mine.get_submodule(path)
+                part._parameters.pop(attribute, None)
+                part._buffers.pop(attribute, None)
+                object.__setattr__(part, attribute, given[name])
         mine.train(bool(given.get("training", True)))
         y = mine(given["x"])
-        kept = tuple(getattr(mine, buffers[n]) for n in STATE if n in buffers)
+        kept = tuple(getattr(mine.get_submodule(path), o) for n, (path, o) in buffers.items())
         return (y, *kept) if kept and not isinstance(y, tuple) else y
 
     return call, shown
+
+
+def _places(module: torch.nn.Module, kind: str, names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+    """By the contract's name: the one part of the module that has it, as its path and its own name for it."""
+    found: dict[str, tuple[str, str]] = {}
+    for name in names:
+        called = (name, *ALIASES.get(name, ()))
+        places = [(path, o) for path, part in module.named_modules() for o in called if _has(part, kind, o)]
+        if len(places) == 1:
+            found[name] = places[0]
+    return found
+
+
+def _has(part: torch.nn.Module, kind: str, name: str) -> bool:
+    """A parameter (one that is None, too), a buffer that is there, or any attribute."""
+    if kind == "_buffers":
+        return part._buffers.get(name) is not None
+    return name in part._parameters if kind else hasattr(part, name)
+
+
+def _normalized_ndim(module: torch.nn.Module) -> int | None:
+    """How many trailing axes a layer norm normalizes that was written for one shape: as many as its weight has."""
+    held = _places(module, "_parameters", ("gamma",))
+    if not held or _places(module, "", ("normalized_shape",)):
+        return None
+    path, attribute = held["gamma"]
+    weight = module.get_submodule(path)._parameters[attribute]
+    return None if weight is None else weight.ndim
