@@ -92,7 +92,7 @@ def test_strata_that_never_ran_are_named() -> None:
 def test_nothing_judged_is_not_right_and_exits_with_2(tmp_path) -> None:
     refuses = "k = Candidate(lambda x, gamma, beta, *, eps: x, supports=lambda c: 'no')"
     (tmp_path / "refuses.py").write_text(f"from refnorm.conformance import Candidate\n{refuses}\n")
-    given = dict.fromkeys(("dialect dtype backend json junit plot replay verbose normalized_ndim channel_axis".split()))
+    given = dict.fromkeys("dialect dtype backend json junit plot replay verbose normalized_ndim channel_axis".split())
     options = argparse.Namespace(target=f"{tmp_path}/refuses.py:k", norm="layer_norm", quick=True, seed=0, **given)
     assert judge(options) == 2
 
