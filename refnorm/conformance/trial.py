@@ -12,6 +12,7 @@ import numpy as np
 from ml_dtypes import bfloat16
 
 from . import fused, signature
+from .adapters.dlpack import on_host
 from .candidate import Candidate
 from .cases import Case, role_of
 from .conventions import DERIVED
@@ -214,7 +215,7 @@ class Caller:
 
 def _take(trial: Trial, stage: str, name: str, value: Any, shape: tuple[int, ...]) -> None:
     """Enter one returned array, with a fault for a wrong type, shape or dtype."""
-    if not isinstance(value, np.ndarray | np.generic):
+    if not isinstance(value := on_host(value), np.ndarray | np.generic):
         _fault(trial, "type", stage, f"{name} is {_kind(value)}; it must be a NumPy array")
         return
     array = np.asarray(value)

@@ -9,6 +9,7 @@ import pytest
 
 import refnorm
 from refnorm.conformance import Candidate, check
+from refnorm.conformance.adapters.dlpack import on_host
 from refnorm.conformance.candidate import Unusable, load_candidate
 from refnorm.conformance.cases import Case
 from refnorm.conformance.tolerance_arithmetic import Arithmetic
@@ -78,6 +79,27 @@ class TestDLPack:
         report = check(judged, "rms_norm", quick=True)
         assert not report.passed
         assert any("str" in f.message for f in report.failures)
+
+    def test_a_plain_candidate_may_answer_by_dlpack(self):
+        """NumPy in, another library's arrays out: judged like any other, wrong where it is wrong."""
+
+        def right(x, gamma, *, eps, offset):
+            return self.rms_norm(self.Array(x), self.Array(gamma), eps=eps, offset=offset)
+
+        def wrong(x, gamma, *, eps):
+            return right(x, gamma, eps=2 * eps, offset=0)
+
+        fields = {"dtypes": ("float32",), "normalized_ndim": 1}
+        assert check(Candidate(right, **fields), "rms_norm", quick=True).passed
+        report = check(Candidate(wrong, **fields), "rms_norm", quick=True)
+        assert not report.passed and "forward.result" not in {f.check for f in report.failures}
+
+    @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16], ids=str)
+    def test_tensors_come_back_whatever_their_type(self, peer, dtype):
+        torch = peer("torch")
+        tensor = torch.ones(2, 3, dtype=torch.float32 if dtype == np.float32 else torch.bfloat16, requires_grad=True)
+        found = on_host(2 * tensor)
+        assert isinstance(found, np.ndarray) and found.dtype == dtype and np.all(found == 2)
 
     def test_torch_with_a_backward_that_saves(self, peer):
         torch = peer("torch")

@@ -1,7 +1,8 @@
 """Anything that speaks DLPack: arrays are handed over by the library's own `from_dlpack`, results come back by NumPy's.
 
 NumPy cannot export bfloat16, read-only arrays or, to some libraries, negative strides; the first is refused, the others are
-copied.  Results on a device are copied to the host by their own library (`__dlpack__` with dl_device, DLPack 1.0).
+copied.  Results on a device are copied to the host by their own library (`__dlpack__` with dl_device, DLPack 1.0).  A plain
+Candidate may answer such arrays, too.
 """
 
 from __future__ import annotations
@@ -64,10 +65,20 @@ def _export(value: Any, importer: Callable[[Any], Any]) -> Any:
 
 
 def _import(value: Any) -> Any:
-    """The library's arrays as NumPy's, tuples member by member; anything else as it is, for the kit to say so."""
-    if isinstance(value, tuple | list):
-        return tuple(_import(v) for v in value)
-    if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack__"):
+    """The library's arrays as NumPy's, tuples member by member."""
+    return tuple(_import(v) for v in value) if isinstance(value, tuple | list) else on_host(value)
+
+
+def on_host(value: Any) -> Any:
+    """One array of any library as NumPy's; anything else as it is, for the kit to say so."""
+    if isinstance(value, np.ndarray | np.generic) or not hasattr(value, "__dlpack__"):
         return value
-    on_host = getattr(value, "__dlpack_device__", lambda: HOST)()[0] == HOST[0]
-    return np.from_dlpack(value) if on_host else np.from_dlpack(value, device="cpu")
+    if type(value).__module__.partition(".")[0] == "torch":  # which exports none that has a gradient
+        from .torch import to_numpy
+
+        return to_numpy(value)
+    here = getattr(value, "__dlpack_device__", lambda: HOST)()[0] == HOST[0]
+    try:
+        return np.from_dlpack(value) if here else np.from_dlpack(value, device="cpu")
+    except (BufferError, RuntimeError, TypeError, ValueError):  # bfloat16, for one
+        return np.asarray(value) if hasattr(value, "__array__") else value
