@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from refnorm.conformance import Candidate, check
+import refnorm
+from refnorm.conformance import Candidate, Unusable, check
 from refnorm.conformance.presets import candidates, run_preset
 from refnorm.conformance.session import Session
 
@@ -18,6 +19,7 @@ def torch(request):
 
 
 WIDE = {"dtypes": ("float64", "float32")}
+RNG = np.random.default_rng(7)
 
 
 @pytest.mark.parametrize("norm", ["batch_norm", "layer_norm", "rms_norm", "group_norm", "instance_norm"])
@@ -107,6 +109,114 @@ def test_strides_reach_the_candidate(torch) -> None:
     report = check(Candidate.from_torch(forward, dtypes=("float32",)), "layer_norm", quick=True)
     assert "layout.y" in {f.check for f in report.failures}
     assert "right where they are contiguous" in report.headline
+
+
+@pytest.mark.parametrize(
+    ("norm", "build"),
+    [
+        ("batch_norm", lambda nn: nn.BatchNorm2d(4, track_running_stats=False)),
+        ("instance_norm", lambda nn: nn.InstanceNorm1d(4, affine=True, track_running_stats=True)),
+        ("instance_norm", lambda nn: nn.InstanceNorm2d(4)),
+    ],
+)
+def test_modules_with_and_without_statistics(torch, norm: str, build) -> None:
+    """Without running statistics nothing is asked of evaluation; those that a norm has not are the module's own affair."""
+    report = check(Candidate.from_torch(build(torch.nn), dtypes=("float32",)), norm, "torch", quick=True)
+    assert report.passed, str(report)
+    assert norm == "instance_norm" or {"state.evaluation", "state.running"} <= set(report.not_offered)
+    assert norm == "batch_norm" or any("fewer are one sample's" in words for words in report.coverage)
+
+
+def test_synchronized_batch_norm_runs_where_there_is_one_process(torch) -> None:
+    x, dy = RNG.normal(size=(2, 5, 3, 2)).astype(np.float32)
+    given = {"x": x, "gamma": np.ones(3, np.float32), "beta": np.zeros(3, np.float32), "eps": 1e-5, "momentum": 0.1}
+    given |= {"running_mean": np.zeros(3, np.float32), "running_var": np.ones(3, np.float32), "training": True}
+    found = []
+    for module in (torch.nn.SyncBatchNorm(4), torch.nn.BatchNorm1d(4)):
+        judged = Candidate.from_torch(module)
+        outputs, saved = judged.forward(**given)
+        found.append([*outputs, *judged.backward(dy, saved)])
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("name", ["LazyBatchNorm2d", "LazyInstanceNorm1d"])
+def test_lazy_modules_have_to_be_called_first(torch, name) -> None:
+    with pytest.raises(Unusable, match=f"{name} has no parameters yet"):
+        Candidate.from_torch(getattr(torch.nn, name)())
+
+
+def test_parametrizations_of_weights(torch) -> None:
+    """A layer with weight norm is that norm, whatever its shape; the module itself stays as it is."""
+    module = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(4, 3))
+    before = module.weight.detach().clone()
+    report = check(Candidate.from_torch(module, dtypes=("float32",)), "weight_norm", "torch", quick=True)
+    assert report.passed, str(report)
+    assert torch.equal(module.weight, before)
+
+
+def test_statistics_that_a_function_returns_after_y(torch) -> None:
+    """native_layer_norm's (y, mean, rstd), named by saved_as: wrong ones are seen, and gradients are y's."""
+
+    def function(wrong):
+        class Norm(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, weight, bias, eps):
+                y, mean, rstd = torch.native_layer_norm(x, weight.shape, weight, bias, eps)
+                ctx.save_for_backward(x, mean, rstd, weight, bias)
+                ctx.mark_non_differentiable(mean, rstd)
+                return y, mean, rstd + wrong
+
+            @staticmethod
+            def backward(ctx, dy, *_):
+                x, mean, rstd, weight, bias = ctx.saved_tensors
+                back = torch.ops.aten.native_layer_norm_backward
+                return *back(dy, x, weight.shape, mean, rstd, weight, bias, [True] * 3), None
+
+        return Candidate.from_torch(Norm, dtypes=("float32",), saved_as=("mean", "rstd"))
+
+    report = check(function(0.0), "layer_norm", "torch", quick=True)
+    assert report.passed and "forward.saved" not in report.not_offered, str(report)
+    assert [f.check for f in check(function(0.1), "layer_norm", "torch", quick=True).failures] == ["forward.saved"]
+
+
+def test_function_transforms(torch) -> None:
+    """torch.func: vmap over the rows, the module's parameters by functional_call."""
+
+    def norm(x, weight, bias, *, normalized_shape, eps=1e-5):
+        module = torch.nn.LayerNorm(normalized_shape, eps=eps)
+        each = torch.func.vmap(lambda row: torch.func.functional_call(module, {"weight": weight, "bias": bias}, (row,)))
+        return each(x.reshape(-1, *normalized_shape)).reshape(x.shape)
+
+    judged = Candidate.from_torch(norm)
+    x, dy = RNG.normal(size=(2, 5, 3))
+    y, saved = judged.forward(x=x, gamma=np.ones(3), beta=np.zeros(3), normalized_shape=(3,))
+    right, cache = refnorm.layer_norm.forward(x, np.ones(3), np.zeros(3))
+    np.testing.assert_allclose(y, right, atol=1e-12)
+    for found, exact in zip(judged.backward(dy, saved), refnorm.layer_norm.backward(dy, cache), strict=True):
+        np.testing.assert_allclose(found, exact, atol=1e-12)
+
+
+def test_compiled_functions(torch) -> None:
+    """Compiled before the call whose time is taken, for every kind of input; backwards run as often as they are asked for."""
+    kinds = []
+
+    def backend(graph, examples):
+        kinds.append(len(examples))
+        return graph
+
+    def norm(x, weight, bias, *, normalized_shape, eps=1e-5):
+        return torch.nn.functional.layer_norm(x, normalized_shape, weight, bias, eps)
+
+    judged = Candidate.from_torch(torch.compile(norm, backend=backend, dynamic=False))
+    x, dy = RNG.normal(size=(2, 11, 3))
+    for rows in range(1, 12):
+        given = {"x": x[:rows], "gamma": np.ones(3), "beta": np.zeros(3), "normalized_shape": (3,)}
+        judged.prepare(**given)
+        before = len(kinds)
+        _, saved = judged.forward(**given)
+        twice = [judged.backward(dy[:rows], saved) for _ in range(2)]
+        assert len(kinds) == before == rows
+        assert all(np.array_equal(a, b) for a, b in zip(*twice, strict=True))
 
 
 # Red cells of `refnorm check torch` (PyTorch 2.13, CPU), on whole numbers: exact values are worked out in the comments

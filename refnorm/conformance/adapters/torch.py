@@ -1,15 +1,13 @@
 """PyTorch: functions, modules and autograd.Functions as candidates; gradients by torch.autograd.
 
 Arrays become tensors over the same memory (bfloat16 through its bits), so that strides are kept and writes are seen.
-A module is copied for every call; its parameters, buffers and attributes (eps, momentum, num_groups ...) are set by the
-contract's names; where an option is left out, the module's own value holds.  Running statistics are handed over as copies
-and read back, since PyTorch updates them in place.
+Running statistics are handed over as copies and read back, since PyTorch updates them in place.  What torch.compile made is
+compiled before the call whose time is taken.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -22,19 +20,26 @@ import torch
 
 from ..candidate import Candidate, origin_of
 from ..conventions import CONVENTIONS, DERIVED, constants, ordered
-from ..signature import ALIASES, read
+from ..signature import read
+from .torch_modules import STATE, Call, as_function
 
 ARRAYS = (*dict.fromkeys(name for c in CONVENTIONS.values() for name in c.arrays), "residual")
-STATE = ("running_mean", "running_var")
 BF16 = np.dtype(ml_dtypes.bfloat16)
+KINDS = 1024
+"""How often torch.compile may compile one function: more often than there are kinds of input."""
 
 
 def candidate(target: Any, *, device: str | None = None, **fields: Any) -> Candidate:
-    """A Candidate from a function of tensors, an nn.Module or a torch.autograd.Function."""
+    """A Candidate from a function of tensors, an nn.Module or a torch.autograd.Function.
+
+    saved_as names what is returned after the outputs: (y, mean, rstd) with saved_as=("mean", "rstd").
+    """
+    compiles = hasattr(target, "_torchdynamo_orig_callable")
+    calling: Any = _compiled if compiles else contextlib.nullcontext
+    named = len(fields.get("saved_as", ()))
     if isinstance(target, torch.nn.Module):
-        call, shown = _module(target)
-        fields = {"name": type(target).__name__, "origin": origin_of(type(target)), **fields}
-        fields.setdefault("normalized_ndim", _normalized_ndim(target))
+        call, shown, own = as_function(target)
+        fields = {"name": type(target).__name__, "origin": origin_of(type(target)), **own, **fields}
     elif inspect.isclass(target) and issubclass(target, torch.autograd.Function):
         call, shown = _function_class(target)
         fields = {"name": target.__name__, "origin": origin_of(target), **fields}
@@ -46,28 +51,41 @@ def candidate(target: Any, *, device: str | None = None, **fields: Any) -> Candi
         arrays = {name: a for name, a in arguments.items() if isinstance(a, np.ndarray)}
         leaves = {name: _leaf(a, name in constants(arrays), device) for name, a in arrays.items()}
         given = {name: leaves.get(name, a) for name, a in arguments.items()}
-        with torch.enable_grad(), _threads(next(a.size for a in arguments.values() if isinstance(a, np.ndarray))):
+        with torch.enable_grad(), calling(), _threads(next(a.size for a in arrays.values())):
             returned = call(given)
         outputs = returned if isinstance(returned, tuple) else (returned,)
         if len(outputs) == 1 and all(name in leaves for name in STATE):
             outputs = (*outputs, *(given[name] for name in STATE))
         found = tuple(to_numpy(o) if isinstance(o, torch.Tensor) else o for o in outputs)
-        return (found if len(found) > 1 else found[0]), (outputs[0], leaves)
+        found, kept = found[: len(found) - named], found[len(found) - named :]
+        return (found if len(found) > 1 else found[0]), (*kept, outputs[0], leaves)
 
     def backward(dy: np.ndarray, saved: Any) -> tuple[np.ndarray, ...]:
-        y, leaves = saved
+        y, leaves = saved[-2:]
         asked = tuple(name.removeprefix("d") if name not in leaves else name for name in fields.get("needs_grad") or leaves)
         wanted = {name: leaves[name] for name in ordered(leaves) if name in asked and leaves[name].requires_grad}
         up = to_torch(dy, device).to(y.dtype)
-        with _threads(dy.size):
+        with calling(), _threads(dy.size):
             found = torch.autograd.grad(y, list(wanted.values()), up, retain_graph=True, allow_unused=True)
         return tuple(
             to_numpy(torch.zeros_like(leaf) if g is None else g) for leaf, g in zip(wanted.values(), found, strict=True)
         )
 
+    def prepare(**arguments: Any) -> None:
+        _, saved = forward(**arguments)
+        backward(to_numpy(saved[-2]), saved)
+
     if "parameters" not in fields:
         forward.__signature__ = shown  # type: ignore[attr-defined]
-    return replace(Candidate(forward, backward, **fields), saves=True, convert="torch", by_name=True)
+    made = Candidate(forward, backward, **fields)
+    return replace(made, saves=True, convert="torch", by_name=True, prepare=prepare if compiles else None)
+
+
+@contextlib.contextmanager
+def _compiled() -> Iterator[None]:
+    """torch.compile: each kind of input compiled, none left to the interpreter after the eighth; backwards that run twice."""
+    with torch._dynamo.config.patch(recompile_limit=KINDS), torch._functorch.config.patch(donated_buffer=False):
+        yield
 
 
 @contextlib.contextmanager
@@ -104,9 +122,6 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     if tensor.dtype == torch.bfloat16:
         return tensor.contiguous().view(torch.int16).numpy().view(BF16)
     return tensor.numpy()
-
-
-Call = Callable[[Mapping[str, Any]], Any]
 
 
 def _arrays(given: Mapping[str, Any]) -> tuple[str, ...]:
@@ -157,69 +172,3 @@ def _signature(target: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(target)
     except (TypeError, ValueError):
         raise TypeError(f"{target!r} has no signature; name what it accepts: from_torch(..., parameters=(...))") from None
-
-
-def _module(module: torch.nn.Module) -> tuple[Call, inspect.Signature]:
-    """Set what the contract names, by whatever name the module has it, then call.  Its own eps, momentum are the defaults.
-
-    A module that wraps one norm is taken for that norm: a name that one of its parts has, and no other, is that part's.
-    """
-    held = _places(module, "_parameters", ("gamma", "beta"))
-    buffers = _places(module, "_buffers", STATE)
-    own = _places(module, "", ("eps", "momentum", "num_groups", "normalized_shape"))
-    sizes = _places(module, "", ("num_features", "num_channels"))
-    defaults = {**{n: getattr(module.get_submodule(path), o) for n, (path, o) in own.items()}, "training": True}
-    kinds = inspect.Parameter
-    shown = inspect.Signature(
-        [kinds(name, kinds.POSITIONAL_OR_KEYWORD) for name in ("x", *held, *buffers)]
-        + [kinds(name, kinds.KEYWORD_ONLY, default=value) for name, value in defaults.items()]
-    )
-
-    def call(given: Mapping[str, Any]) -> Any:
-        mine: Any = copy.deepcopy(module)
-        for name, (path, attribute) in own.items():
-            if name in given:
-                setattr(mine.get_submodule(path), attribute, given[name])
-        for path, attribute in sizes.values():
-            if given.get("gamma") is not None:
-                setattr(mine.get_submodule(path), attribute, given["gamma"].shape[0])
-        for name, (path, attribute) in (*held.items(), *buffers.items()):
-            if name in given:
-                part = mine.get_submodule(path)
-                part._parameters.pop(attribute, None)
-                part._buffers.pop(attribute, None)
-                object.__setattr__(part, attribute, given[name])
-        mine.train(bool(given.get("training", True)))
-        y = mine(given["x"])
-        kept = tuple(getattr(mine.get_submodule(path), o) for n, (path, o) in buffers.items())
-        return (y, *kept) if kept and not isinstance(y, tuple) else y
-
-    return call, shown
-
-
-def _places(module: torch.nn.Module, kind: str, names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
-    """By the contract's name: the one part of the module that has it, as its path and its own name for it."""
-    found: dict[str, tuple[str, str]] = {}
-    for name in names:
-        called = (name, *ALIASES.get(name, ()))
-        places = [(path, o) for path, part in module.named_modules() for o in called if _has(part, kind, o)]
-        if len(places) == 1:
-            found[name] = places[0]
-    return found
-
-
-def _has(part: torch.nn.Module, kind: str, name: str) -> bool:
-    """A parameter (one that is None, too), a buffer that is there, or any attribute."""
-    if kind == "_buffers":
-        return part._buffers.get(name) is not None
-    return name in part._parameters if kind else hasattr(part, name)
-
-
-def _normalized_ndim(module: torch.nn.Module) -> int | None:
-    """How many trailing axes a layer norm normalizes that was written for one shape: as many as its weight has."""
-    held = _places(module, "_parameters", ("gamma",))
-    if not held or _places(module, "", ("normalized_shape",)):
-        return None
-    path, attribute = held["gamma"]
-    weight = module.get_submodule(path)._parameters[attribute]
-    return None if weight is None else weight.ndim

@@ -42,6 +42,7 @@ import torch.nn.functional as F
 from torch.nn.utils import parametrizations
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from ..adapters.torch_modules import laid
 from ..candidate import Candidate
 from ..cases import Case
 
@@ -57,34 +58,12 @@ def position_norm(x: torch.Tensor, gamma=None, beta=None, eps: float = 1e-5) -> 
 
 def weight_norm(v: torch.Tensor, g: torch.Tensor, *, dim: int | None = 0) -> torch.Tensor:
     """torch._weight_norm; g is one number a row, in PyTorch of the rank of v."""
-    return torch._weight_norm(v, _laid(g, v, dim), -1 if dim is None else dim)
+    return torch._weight_norm(v, laid(g, v, dim), -1 if dim is None else dim)
 
 
-def weight_norm_parametrization(v: torch.Tensor, g: torch.Tensor, *, dim: Any = 0) -> torch.Tensor:
-    """torch.nn.utils.parametrizations.weight_norm on a module that returns its weight."""
-    module = parametrizations.weight_norm(_Weight(v), dim=dim)
-    names = ("parametrizations.weight.original0", "parametrizations.weight.original1")
-    return torch.func.functional_call(module, dict(zip(names, (_laid(g, v, dim), v), strict=True)), ())
-
-
-def _laid(g: torch.Tensor, v: torch.Tensor, dim: int | None) -> torch.Tensor:
-    return g if dim is None else g.reshape([-1 if a == dim % v.ndim else 1 for a in range(v.ndim)])
-
-
-class _Weight(torch.nn.Module):
-    def __init__(self, weight: torch.Tensor) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(weight.detach().clone())
-
-    def forward(self) -> torch.Tensor:
-        return self.weight
-
-
-def spectral_norm(w, u, v, *, n_power_iterations=1, eps=1e-12, training=True, dim=0) -> tuple[torch.Tensor, ...]:
-    """torch.nn.utils.parametrizations.spectral_norm's module, its vectors set to u and v."""
-    module: Any = parametrizations._SpectralNorm(w.detach(), n_power_iterations, dim, eps)
-    module._u, module._v = u.clone(), v.clone()
-    return module.train(training)(w), module._u, module._v
+WEIGHT_NORM = parametrizations.weight_norm(torch.nn.Linear(4, 3))
+SPECTRAL_NORM = parametrizations.spectral_norm(torch.nn.Linear(4, 3))
+"""Their parametrizations are judged, with the kit's weights in the place of these."""
 
 
 def spectral_norm_hook(w, u, v, *, n_power_iterations=1, eps=1e-12, training=True, dim=0) -> tuple[torch.Tensor, ...]:
@@ -123,11 +102,15 @@ def candidates() -> Iterator[tuple[str, str, Candidate]]:
             yield norm, "torch", Candidate.from_torch(operation, dtypes=MIXED, name=mixed)
     for norm, dialect, function, name, dtypes in (
         ("weight_norm", "torch", weight_norm, "_weight_norm", DTYPES),
-        ("weight_norm", "torch", weight_norm_parametrization, "parametrizations.weight_norm", DTYPES),
-        ("spectral_norm", "torch", spectral_norm, "parametrizations.spectral_norm", DTYPES[:2]),
+        ("weight_norm", "torch", WEIGHT_NORM, "parametrizations.weight_norm", DTYPES),
+        ("spectral_norm", "torch", SPECTRAL_NORM, "parametrizations.spectral_norm", DTYPES[:2]),
         ("spectral_norm", "hook", spectral_norm_hook, "utils.spectral_norm", DTYPES[:2]),
         ("lp_norm", "torch", lp_norm, "F.normalize", DTYPES[:2]),
         ("local_response_norm", "torch", local_response_norm, "F.local_response_norm", DTYPES[:2]),
     ):  # fmt: skip
-        supports = _has_positions if norm == "local_response_norm" else None
-        yield norm, dialect, Candidate.from_torch(function, dtypes=dtypes, name=f"{mine} {name}", supports=supports)
+        fields: dict[str, Any] = {"dtypes": dtypes, "name": f"{mine} {name}"}
+        if norm == "local_response_norm":
+            fields["supports"] = _has_positions
+        if isinstance(function, torch.nn.Module):
+            fields["origin"] = f"{__name__}:{norm.upper()}"
+        yield norm, dialect, Candidate.from_torch(function, **fields)
