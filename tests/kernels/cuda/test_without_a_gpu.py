@@ -43,6 +43,11 @@ def test_arrays_of_other_libraries_in_the_simulator():
 
 
 @pytest.mark.slow
+def test_the_conformance_kit_finds_every_method_right_in_the_simulator():
+    passes("in_kit.py", "-p", "tests.kernels.cuda.simulator")
+
+
+@pytest.mark.slow
 def test_every_kernel_compiles_for_a_hopper_gpu():
     passes("in_compiler.py", NUMBA_ENABLE_CUDASIM="0")
 
