@@ -9,14 +9,18 @@ Found in JAX 0.10.2 and Flax 0.12.8, each confirmed by hand:
 
     what                                         input that shows it                          comes out         exact
     nn.standardize                               [4096, 4097, 4098, 4097]                     +-0.7071          +-1.4142
-    linen and nnx BatchNorm, LayerNorm,          the same                                     +-316, +-1000     +-1.4142
+      x in bfloat16: all of it in bfloat16       [30, 31]                                     +-158             +-1
+                                                 [2, 5], dy [1, 0]: dx                        -0.0078, -0.0078  1.5e-6, -1.5e-6
+      algorithm="stable", x in bfloat16          [128, 129]                                   0, 1.414          -1, 1
+    linen and nnx BatchNorm, LayerNorm,          [4096, 4097, 4098, 4097]                     +-316, +-1000     +-1.4142
       GroupNorm, InstanceNorm
     nnx.BatchNorm, running variance              the same, momentum 0                         0                 0.5
     linen, x in bfloat16: the last entry of dx   LayerNorm, [0, 1, 3], dy [0, 1, 4]           0.0469            0.0573
+                                                 RMSNorm, [3, 5], dy [2, 3]                   -0.0234           -0.0214
 
-The first three: the variance is E[x^2] - E[x]^2, which is the default; standardize(algorithm="stable") and
-use_fast_variance=False pass in float32, and both are judged beside it.  The last: x is widened twice, for the statistics
-and for x - mean, so that the two parts of dx are rounded to bfloat16 before they are added.
+The variance is E[x^2] - E[x]^2, which is the default; standardize(algorithm="stable") and use_fast_variance=False pass in
+float32, and both are judged beside it.  linen in bfloat16: x is widened twice, for the statistics and for x - mean, so that
+the two parts of dx are rounded to bfloat16 before they are added; y is right.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ from flax import nnx
 from ..candidate import Candidate
 from ..cases import Case
 
+ADVICE = {"nn.standardize": 'algorithm="stable"', "linen": "use_fast_variance=False", "nnx": "use_fast_variance=False"}
+"""What computes the variance in two passes, by a part of a candidate's name."""
 DTYPES = ("float32", {"x": "bfloat16", "params": "float32", "out": "bfloat16"})
 TRACED = ("eps", "momentum")
 

@@ -47,14 +47,22 @@ def _policy(x: Any) -> str:
 
 
 def batch_norm(
-    x, gamma=None, beta=None, running_mean=None, running_var=None, *, momentum=0.99, eps=1e-3, training=True
+    x, gamma=None, beta=None, running_mean=None, running_var=None, *, momentum=0.99, eps=1e-3, training=True, channels=-1
 ) -> tuple[Any, ...]:  # fmt: skip
     """keras.layers.BatchNormalization."""
     layer = keras.layers.BatchNormalization(
-        momentum=momentum, epsilon=eps, scale=gamma is not None, center=beta is not None, dtype=_policy(x)
+        channels, momentum=momentum, epsilon=eps, scale=gamma is not None, center=beta is not None, dtype=_policy(x)
     )
     y, state = _called(layer, x, gamma, beta, state=(running_mean, running_var), training=training)
     return y, *state
+
+
+def batch_norm_first(
+    x, gamma=None, beta=None, running_mean=None, running_var=None, *, momentum=0.99, eps=1e-3, training=True
+) -> tuple[Any, ...]:  # fmt: skip
+    """keras.layers.BatchNormalization(axis=1)."""
+    given = (x, gamma, beta, running_mean, running_var)
+    return batch_norm(*given, momentum=momentum, eps=eps, training=training, channels=1)
 
 
 def layer_norm(x, gamma=None, beta=None, *, eps=1e-3, normalized_ndim: int = 1) -> Any:
@@ -72,12 +80,17 @@ def rms_norm(x, gamma, *, eps=1e-6, normalized_ndim: int = 1) -> Any:
     return _called(layer, x, gamma)[0]
 
 
-def group_norm(x, gamma=None, beta=None, *, num_groups: int, eps=1e-3) -> Any:
+def group_norm(x, gamma=None, beta=None, *, num_groups: int, eps=1e-3, channels=-1) -> Any:
     """keras.layers.GroupNormalization."""
     layer = keras.layers.GroupNormalization(
-        num_groups, epsilon=eps, scale=gamma is not None, center=beta is not None, dtype=_policy(x)
+        num_groups, channels, epsilon=eps, scale=gamma is not None, center=beta is not None, dtype=_policy(x)
     )
     return _called(layer, x, gamma, beta)[0]
+
+
+def group_norm_first(x, gamma=None, beta=None, *, num_groups: int, eps=1e-3) -> Any:
+    """keras.layers.GroupNormalization(axis=1)."""
+    return group_norm(x, gamma, beta, num_groups=num_groups, eps=eps, channels=1)
 
 
 def instance_norm(x, gamma=None, beta=None, *, eps=1e-3) -> Any:
@@ -99,6 +112,10 @@ def spectral_norm(w, u, v, *, n_power_iterations=1, training=True, dim=-1) -> tu
     return keras.ops.moveaxis(y, -1, dim), state[0][0], None
 
 
+def _scaled(case: Case) -> Any:
+    return case.arguments["gamma"] is not None or "the layer always has its scale"
+
+
 def _unit(case: Case) -> Any:
     return case.arguments["p"] == 2 or "the layer is of Euclidean length"
 
@@ -112,20 +129,21 @@ def candidates() -> Iterator[tuple[str, str, Candidate]]:
     backend = keras.backend.backend()
     if backend not in BACKENDS:
         raise Unusable(f"keras runs on {backend}; its gradients are judged on {' or '.join(BACKENDS)}: set KERAS_BACKEND")
-    for norm, dialect, function, layer in (
-        ("batch_norm", "keras", batch_norm, "BatchNormalization"),
-        ("layer_norm", "keras", layer_norm, "LayerNormalization"),
-        ("rms_norm", "flax", rms_norm, "RMSNormalization"),
-        ("group_norm", "keras", group_norm, "GroupNormalization"),
-        ("instance_norm", "keras", instance_norm, "GroupNormalization(groups=-1)"),
-        ("lp_norm", "torch", lp_norm, "UnitNormalization"),
-        ("spectral_norm", "hook", spectral_norm, "SpectralNormalization"),
+    narrow, wide, always = DTYPES, DTYPES[:1], lambda case: True
+    for norm, dialect, function, layer, dtypes, supports in (
+        ("batch_norm", "keras", batch_norm, "BatchNormalization", narrow, always),
+        ("batch_norm", "keras", batch_norm_first, "BatchNormalization(axis=1)", wide, always),
+        ("layer_norm", "keras", layer_norm, "LayerNormalization", narrow, always),
+        ("rms_norm", "flax", rms_norm, "RMSNormalization", narrow, _scaled),
+        ("group_norm", "keras", group_norm, "GroupNormalization", narrow, always),
+        ("group_norm", "keras", group_norm_first, "GroupNormalization(axis=1)", wide, always),
+        ("instance_norm", "keras", instance_norm, "GroupNormalization(groups=-1)", narrow, always),
+        ("lp_norm", "torch", lp_norm, "UnitNormalization", wide, _unit),
+        ("spectral_norm", "hook", spectral_norm, "SpectralNormalization", wide, _matrix),
     ):
-        placed: dict[str, Any] = {} if norm in ("layer_norm", "rms_norm") else {"channel_axis": -1}
-        named = {"dtypes": DTYPES, "name": f"keras {keras.__version__} {layer} on {backend}", **placed}
-        if norm == "rms_norm":
-            named["supports"] = lambda case: case.arguments["gamma"] is not None or "the layer always has its scale"
-        if norm in ("lp_norm", "spectral_norm"):
-            named |= {"supports": _unit if norm == "lp_norm" else _matrix, "dtypes": DTYPES[:1]}
-        made = Candidate.from_torch(function, **named) if backend == "torch" else Candidate.from_jax(function, **named)
-        yield norm, dialect, made
+        fields: dict[str, Any] = {"dtypes": dtypes, "name": f"keras {keras.__version__} {layer} on {backend}"}
+        if norm in ("batch_norm", "group_norm", "instance_norm"):
+            fields["channel_axis"] = 1 if "axis=1" in layer else -1
+        if supports is not always:
+            fields["supports"] = supports
+        yield norm, dialect, (Candidate.from_torch if backend == "torch" else Candidate.from_jax)(function, **fields)
