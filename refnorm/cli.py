@@ -54,8 +54,8 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument(
         "target",
         nargs="?",
-        help="torch, a candidate (path/to/file.py:name, package.module:name, exec:./program) or an exercise of the atlas "
-        "(path/to/exercise.py); nothing: refnorm itself",
+        help="torch, a candidate (path/to/file.py:name, package.module:name, model.onnx, exec:./program), an exercise of the "
+        "atlas (path/to/exercise.py); nothing: refnorm itself",
     )
     check.add_argument("--norm", help="what the candidate claims to be, a method's name; without a target: prove this one only")
     check.add_argument("--backend", help="judge refnorm's own kernels instead: numba, cuda (with --norm: one method's)")
@@ -84,6 +84,8 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--backend", default="numba", help="numba (default), or cuda")
     bench.add_argument("--against", default="torch", help="torch (default)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the cells as JSON")
+    bench.add_argument("--saved", type=Path, metavar="FILE", help="show a saved run: tables in Markdown, or its picture")
+    bench.add_argument("--picture", type=Path, metavar="FILE", help="draw ratios, bandwidth and accuracy (.png, .svg)")
     bench.add_argument("--threads", default="1,2", help="comma-separated thread counts (default 1,2)")
     bench.add_argument("--only", default="", help="operations whose name contains this")
 
@@ -165,10 +167,12 @@ def vectors(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    from refnorm.bench.command import bench
+    from refnorm.bench.command import bench, show
 
+    if options.saved is not None:
+        return show(options.saved, options.picture)
     threads = [int(n) for n in options.threads.split(",")]
-    return bench(options.backend, options.against, options.json, threads, options.only)
+    return bench(options.backend, options.against, options.json, threads, options.only, picture=options.picture)
 
 
 def reproduce(options: argparse.Namespace) -> int:

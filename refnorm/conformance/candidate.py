@@ -118,7 +118,10 @@ class Candidate:
     @staticmethod
     def from_onnx(model: Any, **fields: Any) -> Candidate:
         """An ONNX model (path, bytes or ModelProto), run by ONNX Runtime, or by ONNX's own evaluator."""
-        from .adapters.onnx import candidate
+        try:
+            from .adapters.onnx import candidate
+        except ImportError as error:
+            raise Unusable(f"onnx is not installed ({error}): pip install onnx onnxruntime") from error
 
         return candidate(model, **fields)
 
@@ -149,15 +152,17 @@ def _classed(arithmetic: Arithmetic) -> Arithmetic:
 
 
 def as_candidate(target: Any) -> Candidate:
-    """A Candidate, a bare callable (a forward alone), an nn.Module, or a torch.autograd.Function."""
+    """A Candidate, a bare callable (a forward alone), an nn.Module, a torch.autograd.Function, or an ONNX ModelProto."""
     if isinstance(target, Candidate):
         return target
-    torch = sys.modules.get("torch")
+    torch, onnx = sys.modules.get("torch"), sys.modules.get("onnx")
+    if onnx is not None and isinstance(target, onnx.ModelProto):
+        return Candidate.from_onnx(target)
     if _is_function(target, torch) or (torch is not None and isinstance(target, torch.nn.Module)):
         return Candidate.from_torch(target)
     if callable(target):
         return Candidate(target, origin=origin_of(target))
-    raise Unusable(f"{target!r} is no candidate; it must be a Candidate, a callable, or 'path/to/file.py:name'")
+    raise Unusable(f"{target!r} is no candidate; it must be a Candidate, a callable, 'path/to/file.py:name' or 'model.onnx'")
 
 
 def _is_function(target: Any, torch: Any) -> bool:
@@ -180,12 +185,17 @@ def origin_of(target: Any) -> str | None:
 
 
 def load_candidate(text: str) -> Candidate:
-    """A Candidate from "path/to/file.py:name", "package.module:Name" or "exec:./program".  Raises Unusable, in one line."""
+    """A Candidate from "path/to/file.py:name", "package.module:Name", "model.onnx" or "exec:./program".
+
+    Raises Unusable, in one line.
+    """
     if text.startswith("exec:"):
         return Candidate.from_command(text[5:])
+    if text.endswith(".onnx"):
+        return Candidate.from_onnx(text, origin=text)
     where, colon, name = text.rpartition(":")
     if not colon or not where or not name:
-        raise Unusable(f"{text!r} is no candidate; it must read path/to/file.py:name or package.module:Name")
+        raise Unusable(f"{text!r} is no candidate; it must read path/to/file.py:name, package.module:Name or model.onnx")
     try:
         module = _load_file(where) if where.endswith(".py") else importlib.import_module(where)
     except Exception as error:

@@ -188,6 +188,8 @@ def _import(candidate: Candidate) -> list[str]:
         return _functions(candidate)
     if candidate.origin.startswith("exec:"):
         return [f"# run: {candidate.origin[5:]} inputs.npz outputs.npz, with the arrays below saved by np.savez"]
+    if candidate.origin.endswith(".onnx"):
+        return ["from refnorm.conformance import Candidate", f"forward = Candidate.from_onnx({candidate.origin!r}).forward"]
     lines, name = _module(candidate.origin)
     if candidate.convert is not None:
         return [*lines, "from refnorm.conformance import Candidate", f"target = module.{name}",

@@ -10,7 +10,7 @@ import pytest
 import refnorm
 from refnorm.conformance import Candidate, check
 from refnorm.conformance.adapters.dlpack import on_host
-from refnorm.conformance.candidate import Unusable, load_candidate
+from refnorm.conformance.candidate import Unusable, as_candidate, load_candidate
 from refnorm.conformance.cases import Case
 from refnorm.conformance.tolerance_arithmetic import Arithmetic
 
@@ -178,6 +178,20 @@ class TestOnnx:
         first, second = (Candidate.from_onnx(m, engine="onnx").forward(x, gamma, beta) for m in given)
         assert np.array_equal(first, second)
         assert np.allclose(first, refnorm.layer_norm(x, gamma, beta), atol=1e-5)
+
+    def test_a_models_file_and_a_model_are_candidates(self, onnx, tmp_path):
+        """`refnorm check norm.onnx`, check(proto): a wrong one is printed with lines that run."""
+        path = tmp_path / "norm.onnx"
+        onnx.save(layer_norm_model(onnx, two_pass=False), path)
+        report = check(str(path), "layer_norm", quick=True, dtypes=("float32",))
+        assert "E[x^2] - E[x]^2" in report.headline
+        with pytest.raises(AssertionError), np.errstate(all="ignore"):
+            exec(report.chief.reproduce(), {})
+        model = layer_norm_model(onnx)
+        x, gamma, beta = drawn(2, 5), drawn(5), drawn(5)
+        assert np.allclose(as_candidate(model).forward(x, gamma, beta), refnorm.layer_norm(x, gamma, beta), atol=1e-5)
+        with pytest.raises(Unusable, match="there is no model"):
+            load_candidate(str(tmp_path / "none.onnx"))
 
     def test_types_are_those_of_the_model(self, onnx):
         judged = Candidate.from_onnx(layer_norm_model(onnx, dtype=np.float16), engine="onnx")
