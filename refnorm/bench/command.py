@@ -12,15 +12,22 @@ import json
 import math
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from . import blas
 from .accuracy import RATIOS, inputs, measure, ulp
 from .cells import Cell, arrays, cells, ours, torchs
+from .picture import draw
+from .saved import markdown, mean_ratio
 from .timing import medians
+
+WIDTH = 132
+"""Columns of the tables where there is no terminal."""
 
 LABELS = {1.0: "1", 1e3: "1e3", 1e6: "1e6"}
 MOST = 1 << 17
@@ -29,7 +36,7 @@ MOST = 1 << 17
 
 def bench(
     backend: str = "numba", against: str = "torch", file: Path | None = None,
-    threads: Sequence[int] = (1, 2), only: str = "", rounds: int = 9,
+    threads: Sequence[int] = (1, 2), only: str = "", rounds: int = 9, picture: Path | None = None,
 ) -> int:  # fmt: skip
     """The command; `only` picks operations whose name contains it.  0, or 2 where there is nothing to measure with."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")      # before either library starts its threads
@@ -37,6 +44,8 @@ def bench(
     from rich.progress import Progress
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     if backend == "cuda" and against == "torch":
         from . import cuda
 
@@ -65,14 +74,30 @@ def bench(
                 for n in counts:
                     numba.set_num_threads(n)
                     torch.set_num_threads(n)
-                    found += timed(cell, n, rounds, errors)
+                    with blas.limited(n):
+                        found += timed(cell, n, rounds, errors)
                     progress.advance(task)
     finally:
         numba.set_num_threads(before[0])
         torch.set_num_threads(before[1])
     report(console, found)
+    if not blas.settable():
+        console.print("BLAS has the threads that the environment set, maybe not as many as PyTorch: pip install threadpoolctl")
+    run = {"machine": machine(), "cells": found}
     if file is not None:
-        file.write_text(json.dumps({"machine": machine(), "cells": found}, indent=1) + "\n")
+        file.write_text(json.dumps(run, indent=1) + "\n")
+    if picture is not None:
+        draw(run, picture)
+    return 0
+
+
+def show(file: Path, picture: Path | None = None) -> int:
+    """A saved run: its picture, or on standard output its tables in Markdown."""
+    run = json.loads(file.read_text())
+    if picture is None:
+        sys.stdout.write(markdown(run))
+    else:
+        draw(run, picture)
     return 0
 
 
@@ -139,8 +164,8 @@ def report(console: Any, found: list[dict[str, Any]]) -> None:
                 " ".join(f"{e:.2g}" for e in row.get("ulp_peer", {}).values()),
             )  # fmt: skip
         console.print(table)
-        mine = [row["ratio"] for row in found if row["threads"] == threads]
-        console.print(f"geometric mean of {len(mine)} ratios: {math.exp(sum(map(math.log, mine)) / len(mine)):.2f}")
+        mine = [row for row in found if row["threads"] == threads]
+        console.print(f"geometric mean of {len(mine)} ratios: {mean_ratio(mine):.2f}")
 
 
 def machine() -> dict[str, Any]:
@@ -154,5 +179,5 @@ def machine() -> dict[str, Any]:
     return {
         "processor": ", ".join(sorted(names)) or platform.processor(), "cores": os.cpu_count(), "system": platform.platform(),
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None, "python": platform.python_version(),
-        "numpy": np.__version__, "numba": numba.__version__, "torch": torch.__version__,
+        "numpy": np.__version__, "numba": numba.__version__, "torch": torch.__version__, "blas": blas.described(),
     }  # fmt: skip
