@@ -4,9 +4,11 @@ Times are the device's, by events around many calls in a row, the median over ro
 among sets that together exceed the second cache.  `ours` writes into arrays that are there; `call` is the public function,
 Python included.
 
-JSON: {"machine": ..., "copy": bytes a second, "cells": [{"op", "pass", "shape", "dtype", "microseconds": {who: median},
-"ratio": {peer: its time over ours}, "copy_fraction", "ulp", "ulp_peer"}]}.  copy_fraction: the bytes that must move, over our
-time, over what a copy of x of the same run moves.
+JSON, written after every cell: {"machine": ..., "cells": [{"op", "pass", "shape", "dtype", "microseconds": {who: median},
+"ratio": {peer: its time over ours}, "copy": bytes a second, "copy_fraction", "moved", "ulp", "ulp_peer",
+"failed": {who: why}}]}.  copy_fraction: the bytes that must move, over our time, over what a copy of x of the same run moves;
+moved: how many tensors of x's size our plan moves (kernels/cuda/traffic.py).  ulp: the largest error of y (dx) in float32 as
+bench/accuracy.py has it, ours and, for y, PyTorch's.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-from refnorm.anatomy.method import NORMS
+from typing import Any, NamedTuple
 
 from .accuracy import RATIOS, measure
 
@@ -29,6 +31,8 @@ Calls = dict[str, Callable[[int], Any]]
 LARGE = 1 << 28
 """Bytes of x: 256 MiB, past any cache."""
 CALLS_IN_A_ROW = 10
+SECONDS = 270.0
+"""After which no further cell is begun; after half of it torch.compile, which takes seconds a cell, is left out."""
 SMALL_ROWS = {"layer_norm": (64, 1024), "rms_norm": (64, 1024), "batch_norm": (8, 16, 14, 14), "group_norm": (8, 64, 14, 14),
               "instance_norm": (8, 16, 28, 28)}  # fmt: skip
 """Shapes on which accuracy is measured."""
@@ -51,18 +55,31 @@ class Cell:
         return math.prod(self.shape) * (4 if self.dtype == "float32" else 2)
 
 
+class Prepared(NamedTuple):
+    """A cell's calls, by direction and by who computes; moved: tensors that our plan moves, by direction; failed: why a peer is
+    not here."""
+
+    calls: dict[str, Calls]
+    moved: dict[str, int]
+    failed: dict[str, str]
+
+
 def cells(large: int = LARGE) -> Iterator[Cell]:
-    for dtype, size in (("float32", 4), ("bfloat16", 2)):
-        entries = large // size
-        for n in (1024, 4096, 8192):
+    """One shape of every operation first, then the others: a run that is cut short has seen them all."""
+    sizes = {"float32": 4, "bfloat16": 2}
+    for n in (4096, 1024, 8192):
+        for dtype, size in sizes.items():
+            entries = large // size
             yield Cell("layer norm", "layer_norm", (entries // n, n), dtype)
             yield Cell("rms norm", "rms_norm", (entries // n, n), dtype)
-        image = (entries // (64 * 56 * 56), 64, 56, 56)
-        yield Cell("batch norm", "batch_norm", image, dtype, passes=(3, 5))            # a channel does not fit into a cache
-        last = (image[0], *image[2:], image[1])
-        yield Cell("batch norm NHWC", "batch_norm", last, dtype, {"channel_axis": -1}, (3, 5))
-        yield Cell("group norm 32", "group_norm", (entries // (256 * 28 * 28), 256, 28, 28), dtype, {"num_groups": 32})
-        yield Cell("instance norm", "instance_norm", image, dtype)
+            if n != 4096:
+                continue
+            image = (entries // (64 * 56 * 56), 64, 56, 56)
+            yield Cell("batch norm", "batch_norm", image, dtype, passes=(3, 5))        # a channel does not fit into a cache
+            last = (image[0], *image[2:], image[1])
+            yield Cell("batch norm NHWC", "batch_norm", last, dtype, {"channel_axis": -1}, (3, 5))
+            yield Cell("group norm 32", "group_norm", (entries // (256 * 28 * 28), 256, 28, 28), dtype, {"num_groups": 32})
+            yield Cell("instance norm", "instance_norm", image, dtype)
 
 
 def sets_of_inputs(bytes_of_x: int, cache: int) -> int:
@@ -93,78 +110,124 @@ def medians(calls: Calls, sets: int, event: Callable[[], Any], synchronize: Call
     return {who: statistics.median(found) for who, found in times.items()}
 
 
-def bench(file: Path | None = None, only: str = "", rounds: int = 9, large: int = LARGE) -> int:
-    """The command.  0, or 2 where there is nothing to measure on."""
-    from rich.console import Console
-
+def missing() -> str:
+    """What this machine lacks, in one line; nothing where there is something to measure on."""
     from refnorm.kernels.cuda.device import unavailable
 
-    console = Console()
-    missing = unavailable()
+    found = unavailable()
+    if found:
+        return f"backend 'cuda' cannot run here: {found}"
     try:
         import torch
     except ImportError:
-        missing = missing or "torch is not installed: pip install torch"
-    else:
-        missing = missing or ("" if torch.cuda.is_available() else "PyTorch here sees no GPU (a CPU build?)")
-    if missing:
-        console.print(f"refnorm: {missing}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return "torch, which is measured against and holds the arrays, is not installed: pip install torch"
+    if not torch.cuda.is_available():
+        build = torch.version.cuda or "a build for the CPU"
+        return f"PyTorch {torch.__version__} ({build}) sees no GPU: pip install torch, from an index with CUDA"
+    return ""
+
+
+def bench(
+    file: Path | None = None, only: str = "", rounds: int = 9, large: int = LARGE, seconds: float = SECONDS
+) -> int:
+    """The command.  0; 1 where a cell failed, 2 where there is nothing to measure, or nothing to measure on."""
+    from rich.console import Console
+
+    console = Console()
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    lacks = missing()
+    chosen = [cell for cell in cells(large) if only in cell.op]
+    if lacks or not chosen:
+        known = ", ".join(dict.fromkeys(cell.op for cell in cells(large)))
+        say(f"refnorm: {lacks or f'no operation has {only!r} in its name; there are: {known}'}", style="red")
         return 2
-    from .cuda_cells import calls_of, copy_of
+    import torch
 
-    cache = torch.cuda.get_device_properties(0).L2_cache_size
-    found = []
-    for cell in (c for c in cells(large) if only in c.op):
-        sets = sets_of_inputs(cell.bytes, cache)
-        made: Callable[[], Any] = lambda: torch.cuda.Event(enable_timing=True)  # noqa: E731
-        errors = accuracy(cell.method, cell.options)
-        for direction, calls in calls_of(cell, sets).items():
-            all_calls = {"copy": copy_of(cell, sets), **calls}
-            seconds = medians(all_calls, sets, made, torch.cuda.synchronize, rounds)
-            found.append(row_of(cell, direction, seconds, errors[direction]))
-            console.print(line_of(found[-1]), highlight=False, soft_wrap=True)
+    start, found = time.monotonic(), list[dict[str, Any]]()
+    for number, cell in enumerate(chosen):
+        spent = time.monotonic() - start
+        if spent > seconds:
+            say(f"{len(chosen) - number} of {len(chosen)} cells were left out after {spent:.0f} s")
+            break
+        try:
+            rows = measured(cell, rounds, spent < seconds / 2)
+        except Exception as error:                   # of one cell: the others are measured all the same
+            rows = [{"op": cell.op, "shape": list(cell.shape), "dtype": cell.dtype, "failed": {"ours": said(error)}}]
+        for row in rows:
+            found.append(row)
+            say(line_of(row))
         torch.cuda.empty_cache()
-    console.print(summary(found), highlight=False)
-    if file is not None:
-        file.write_text(json.dumps({"machine": machine(), "cells": found}, indent=1) + "\n")
-    return 0
+        if file is not None:
+            file.write_text(json.dumps({"machine": machine(), "cells": found}, indent=1) + "\n")
+    say(summary(found))
+    return int(any("ours" in row["failed"] for row in found))
 
 
-def accuracy(method: str, options: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """float32: the largest errors in ulp at |mean|/std of 1, 1e3, 1e6, as bench/accuracy.py has them."""
-    shape = SMALL_ROWS[method]
-    shape = (shape[0], *shape[2:], shape[1]) if options.get("channel_axis") == -1 else shape
-    found = {ratio: measure(method, shape, options, ratio, backend="cuda") for ratio in RATIOS}
-    return {
-        direction: {f"{ratio:g}": errors[what] for ratio, errors in found.items()}
-        for direction, what in (("forward", "y"), ("backward", "dx"))
-    }
+def measured(cell: Cell, rounds: int, compiled: bool) -> list[dict[str, Any]]:
+    """Forward and backward of one cell."""
+    import torch
+
+    from .cuda_cells import copy_of, prepared
+
+    sets = sets_of_inputs(cell.bytes, getattr(torch.cuda.get_device_properties(0), "L2_cache_size", 64 << 20))
+    event: Callable[[], Any] = lambda: torch.cuda.Event(enable_timing=True)  # noqa: E731
+    errors, ready, rows = accuracy(cell), prepared(cell, sets, compiled), []
+    for direction, calls in ready.calls.items():
+        times = medians({"copy": copy_of(cell, sets), **calls}, sets, event, torch.cuda.synchronize, rounds)
+        rows.append(row_of(cell, direction, times, errors[direction], ready))
+    return rows
 
 
-def row_of(cell: Cell, direction: str, seconds: Mapping[str, float], ulp: Mapping[str, float]) -> dict[str, Any]:
-    moved = cell.passes[direction == "backward"] * cell.bytes
+def said(error: Exception) -> str:
+    """One line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+def accuracy(cell: Cell) -> dict[str, dict[str, dict[str, float]]]:
+    """float32: the largest errors in ulp at |mean|/std of 1, 1e3, 1e6, by direction; PyTorch's of y beside ours."""
+    from .cuda_cells import on_host
+
+    shape, last = SMALL_ROWS[cell.method], cell.options.get("channel_axis") == -1
+    shape = (shape[0], *shape[2:], shape[1]) if last else shape
+    given = (cell.method, shape, cell.options)
+    ours = {f"{ratio:g}": measure(*given, ratio, backend="cuda") for ratio in RATIOS}
+    peer = {f"{ratio:g}": measure(*given, ratio, forward=on_host(cell, shape))["y"] for ratio in RATIOS}
+    y, dx = ({ratio: errors[what] for ratio, errors in ours.items()} for what in ("y", "dx"))
+    return {"forward": {"ulp": y, "ulp_peer": peer}, "backward": {"ulp": dx}}
+
+
+def row_of(
+    cell: Cell, direction: str, seconds: Mapping[str, float], errors: Mapping[str, Any], ready: Prepared
+) -> dict[str, Any]:
+    must = cell.passes[direction == "backward"] * cell.bytes
     copied = 2 * cell.bytes / seconds["copy"]
     peers = {who: s for who, s in seconds.items() if who not in ("ours", "call", "copy")}
     return {
         "op": cell.op, "pass": direction, "shape": list(cell.shape), "dtype": cell.dtype,
         "microseconds": {who: 1e6 * s for who, s in seconds.items()},
         "ratio": {who: s / seconds["ours"] for who, s in peers.items()},
-        "copy": copied, "copy_fraction": moved / seconds["ours"] / copied, "ulp": dict(ulp),
+        "copy": copied, "copy_fraction": must / seconds["ours"] / copied, "moved": ready.moved[direction], **errors,
+        "failed": ready.failed,
     }  # fmt: skip
 
 
 def line_of(row: Mapping[str, Any]) -> str:
+    shape, failed = "x".join(map(str, row["shape"])), "  ".join(f"{who} failed: {why}" for who, why in row["failed"].items())
+    if "ours" in row["failed"]:
+        return f"{row['op']:<16} {shape:<18} {row['dtype']:<8} {failed}"
     peers = "  ".join(f"{who} {ratio:.2f}x" for who, ratio in row["ratio"].items())
-    shape, errors = "x".join(map(str, row["shape"])), " ".join(f"{e:.1f}" for e in row["ulp"].values())
+    errors = [" ".join(f"{e:.2g}" for e in row.get(kind, {}).values()) for kind in ("ulp", "ulp_peer")]
     left = f"{row['op']:<16} {row['pass']:<8} {shape:<18} {row['dtype']:<8}"
-    return f"{left} {row['microseconds']['ours']:8.0f} us  {row['copy_fraction']:4.0%} of copy  {peers}  ulp {errors}"
+    right = f"ulp {errors[0]}" + (f" (torch {errors[1]})" if errors[1] else "")
+    moved = f"{row['microseconds']['ours']:8.0f} us  {row['copy_fraction']:4.0%} of copy, moves {row['moved']}"
+    return "  ".join(part for part in (f"{left} {moved}", peers, right, failed) if part)
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
     """Geometric means of the peers' times over ours, and where we are behind."""
-    lines = []
-    for who in sorted({who for row in rows for who in row["ratio"]}):
-        ratios = [row["ratio"][who] for row in rows if who in row["ratio"]]
+    lines, timed = [], [row for row in rows if "ratio" in row]
+    for who in sorted({who for row in timed for who in row["ratio"]}):
+        ratios = [row["ratio"][who] for row in timed if who in row["ratio"]]
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
         lines.append(f"{who}: geometric mean of {len(ratios)} ratios {mean:.2f}, behind in {sum(r < 1 for r in ratios)}")
     return "\n".join(lines)
@@ -172,13 +235,14 @@ def summary(rows: list[dict[str, Any]]) -> str:
 
 def machine() -> dict[str, Any]:
     import platform
+    from importlib import metadata
 
-    import numba
     import torch
 
     properties = torch.cuda.get_device_properties(0)
+    versions = {name: metadata.version(name) for name in ("numba", "numba-cuda", "numpy")}
     return {
-        "gpu": properties.name, "multiprocessors": properties.multi_processor_count, "l2": properties.L2_cache_size,
-        "python": platform.python_version(), "numba": numba.__version__, "torch": torch.__version__,
-        "methods": sorted({cell.method for cell in cells()} & set(NORMS)),
+        "gpu": properties.name, "multiprocessors": properties.multi_processor_count,
+        "l2": getattr(properties, "L2_cache_size", None), "python": platform.python_version(), **versions,
+        "torch": torch.__version__,
     }  # fmt: skip

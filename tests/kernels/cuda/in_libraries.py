@@ -8,6 +8,8 @@ from numba import cuda
 from numba.cuda.simulator import kernel as simulated_kernel
 
 import refnorm as rn
+from refnorm.bench import cuda_cells
+from refnorm.bench.cuda import Cell
 from refnorm.kernels.cuda import adopt
 from refnorm.kernels.cuda.arrays import c_strides
 from tests.kernels.cuda.in_simulator import small  # noqa: F401
@@ -212,3 +214,30 @@ def test_whitening_in_place_and_its_state_stays_there(name, options):
         given = {**options, "state": state, "training": False}
         y, cache, state = method.forward(Tensor(x), Tensor(gamma), **given, backend="cuda")
         right, right_cache, right_state = method.forward(x, gamma, **{**given, "state": right_state})
+
+
+BENCHED = {
+    "layer_norm": ((6, 16), {}), "rms_norm": ((3, 260), {}), "batch_norm": ((4, 3, 24), {}), "instance_norm": ((2, 3, 24), {}),
+    "group_norm": ((2, 9, 8), {"num_groups": 2, "channel_axis": -1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BENCHED)
+def test_what_the_bench_times_is_the_method(name):
+    """bench/cuda_cells.py's own calls on the k-th inputs, into arrays that are there, and through the public function."""
+    shape, options = BENCHED[name]
+    method = rn.NORMS[name]
+    x, dy = drawn(shape, shape), drawn(shape, shape)
+    shapes = method.shapes(**method.resolve(x[0], **options)[0])
+    parameters = dict(zip(shapes, drawn(*shapes.values()), strict=True))
+    cell = Cell(name, name, shape, "float32", options)
+    given = [[Tensor(a) for a in arrays] for arrays in (x, dy)]
+    ready = cuda_cells.ours(cell, *given, {k: Tensor(p) for k, p in parameters.items()})
+    for k in (1, 0):
+        right, cache, *_ = method.forward(x[k], **parameters, **options)
+        wanted = method.backward(dy[k], cache)
+        np.testing.assert_allclose(host(ready.calls["forward"]["call"](k)[0]), right, atol=1e-6)
+        for a, b in zip(ready.calls["backward"]["call"](k), wanted, strict=True):
+            np.testing.assert_allclose(host(a), b, atol=2e-5)
+        assert ready.calls["forward"]["ours"](k) is ready.calls["backward"]["ours"](k) is None
+    assert ready.moved["forward"] in (2, 3) and ready.moved["backward"] in (3, 5) and not ready.failed
