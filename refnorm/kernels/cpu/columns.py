@@ -19,8 +19,9 @@ from numba import prange
 from . import row
 from .columns_apply import apply_rows
 from .columns_sums import add_squares
-from .jit import PARALLEL_FROM, kernel, parallel
+from .jit import kernel, parallel
 from .storage import read, write
+from .streaming import may_stream
 
 
 @kernel
@@ -140,25 +141,15 @@ def forward(
 ) -> None:
     blocks, rows, columns = x.shape
     strips = strips_of(blocks, rows)
-    small = x.size < PARALLEL_FROM
     if training:
         pivot, partial = pivots(operation, x), room(blocks, strips, columns)
-        if small:
-            for s in range(blocks * strips):
-                b, t = s // strips, s % strips
-                add_squares(rows * t // strips, rows * (t + 1) // strips, x[b], pivot[b], partial[b, t])
-        else:
-            for s in prange(blocks * strips):
-                b, t = s // strips, s % strips
-                add_squares(rows * t // strips, rows * (t + 1) // strips, x[b], pivot[b], partial[b, t])
+        for s in prange(blocks * strips):
+            b, t = s // strips, s % strips
+            add_squares(rows * t // strips, rows * (t + 1) // strips, x[b], pivot[b], partial[b, t])
         settle(operation, groups, rows, eps, pivot, partial, statistics)
     factors, fits = per_column(groups, statistics, scale, shift, blocks)
-    if small:
-        for s in range(blocks * strips):
-            forward_strip(s // strips, s % strips, strips, fits, groups, x, factors, statistics, scale, shift, y)
-    else:
-        for s in prange(blocks * strips):
-            forward_strip(s // strips, s % strips, strips, fits, groups, x, factors, statistics, scale, shift, y)
+    for s in prange(blocks * strips):
+        forward_strip(s // strips, s % strips, strips, fits, groups, x, factors, statistics, scale, shift, y)
 
 
 @kernel
@@ -168,7 +159,7 @@ def forward_strip(
     p, rows = b % len(scale), x.shape[1]
     first, last = rows * t // strips, rows * (t + 1) // strips
     if fits:
-        apply_rows(first, last, x[b], factors[b, 0], factors[b, 1], factors[b, 2], y[b])
+        apply_rows(first, last, x[b], factors[b, 0], factors[b, 1], factors[b, 2], y[b], may_stream(y, x.shape[2]))
     else:
         for m in range(first, last):
             apply_row_plainly(b, groups, x[b, m], statistics, scale[p], shift[p], y[b, m])

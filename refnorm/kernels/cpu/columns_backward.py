@@ -14,8 +14,9 @@ from . import row
 from .columns import room, strips_of
 from .columns_apply import pull_back_rows
 from .columns_sums import add_products
-from .jit import PARALLEL_FROM, kernel, parallel
+from .jit import kernel, parallel
 from .storage import read, write
+from .streaming import may_stream
 
 
 @kernel
@@ -124,7 +125,7 @@ def backward_strip(
     rows, f = x.shape[1], factors[b]
     first, last = rows * t // strips, rows * (t + 1) // strips
     if fits:
-        pull_back_rows(first, last, dy[b], x[b], f[0], f[1], f[2], f[3], dx[b])
+        pull_back_rows(first, last, dy[b], x[b], f[0], f[1], f[2], f[3], dx[b], may_stream(dx, x.shape[2]))
     else:
         for m in range(first, last):
             pull_back_row_plainly(b, groups, dy[b, m], x[b, m], statistics, scale[b % len(scale)], answer[b], dx[b, m])
@@ -137,21 +138,11 @@ def backward(
 ) -> None:  # fmt: skip
     blocks, rows, columns = x.shape
     strips = strips_of(blocks, rows)
-    small = x.size < PARALLEL_FROM
     mean, partial = means(groups, statistics, blocks, columns), room(blocks, strips, columns)
-    if small:
-        for s in range(blocks * strips):
-            b, t = s // strips, s % strips
-            add_products(rows * t // strips, rows * (t + 1) // strips, dy[b], x[b], mean[b], partial[b, t])
-    else:
-        for s in prange(blocks * strips):
-            b, t = s // strips, s % strips
-            add_products(rows * t // strips, rows * (t + 1) // strips, dy[b], x[b], mean[b], partial[b, t])
+    for s in prange(blocks * strips):
+        b, t = s // strips, s % strips
+        add_products(rows * t // strips, rows * (t + 1) // strips, dy[b], x[b], mean[b], partial[b, t])
     answer = settle(operation, training, groups, rows, eps, partial, statistics, scale, dscale, dshift)
     factors, fits = per_column(groups, statistics, scale, answer)
-    if small:
-        for s in range(blocks * strips):
-            backward_strip(s // strips, s % strips, strips, fits, groups, dy, x, factors, statistics, scale, answer, dx)
-    else:
-        for s in prange(blocks * strips):
-            backward_strip(s // strips, s % strips, strips, fits, groups, dy, x, factors, statistics, scale, answer, dx)
+    for s in prange(blocks * strips):
+        backward_strip(s // strips, s % strips, strips, fits, groups, dy, x, factors, statistics, scale, answer, dx)

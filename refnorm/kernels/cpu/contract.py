@@ -27,6 +27,7 @@ from refnorm.anatomy.precision import narrow, wide
 
 from . import columns, columns_backward, planes, positions, rows, rows_lanes
 from .form import Form, form_of, memory_order
+from .jit import run
 from .recipes import Recipe, has_kernels, recipe_of
 from .storage import arithmetic, as_stored
 
@@ -96,10 +97,10 @@ def planned(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> Plan
     name = getattr(triple.recovery, "name", "")
     numbered = [None if v is None else _numbered(np.shape(v)) for v in call.parameters]
     along = [None if v is None else call.layout.along(v, name) for v in numbered]
-    run = np.broadcast_shapes((1,) * laid.ndim, *(np.shape(a) for a in along if a is not None))
-    form = form_of(laid, call.part, run)
+    lengths = np.broadcast_shapes((1,) * laid.ndim, *(np.shape(a) for a in along if a is not None))
+    form = form_of(laid, call.part, lengths)
     if form is None:
-        raise NoKernel(_absent(method, f"{triple.x} of shape {x.shape}, parameters along {run}, in this order of memory"))
+        raise NoKernel(_absent(method, f"{triple.x} of shape {x.shape}, parameters along {lengths}, in this order of memory"))
     recover: Any = triple.recovery.forward
     none = (None,) * len(call.parameters)
     unit = float(recover(np.ones(()), *none, layout=call.layout, **call.recovery_options)) * radius
@@ -179,16 +180,17 @@ def _given(w: Work, saved: Any) -> np.ndarray:
 
 def fill_forward(w: Work, x: np.ndarray, y: np.ndarray, statistics: np.ndarray) -> None:
     """y is written, and in training the statistics (3, B)."""
-    code, training, eps = w.plan.recipe.code, w.plan.training, w.plan.eps
-    if w.form.family == "rows":
-        fast = rows_lanes.forward if rows_lanes.pays_forward(x, w.scale) else rows.forward
-        fast(code, x, w.scale, w.shift, eps, y, statistics)
-    elif w.form.family == "positions":
-        positions.forward(code, x, w.scale[0], w.shift[0], eps, y, statistics)
-    elif w.form.family == "columns":
-        columns.forward(code, training, w.form.groups, x, w.scale, w.shift, eps, y, statistics)
+    code, training, eps, family = w.plan.recipe.code, w.plan.training, w.plan.eps, w.form.family
+    given: tuple = (x, w.scale, w.shift, eps, y, statistics)
+    if family == "rows":
+        fast = rows_lanes if rows_lanes.pays_forward(x, w.scale) else rows
+        run(fast.forward, 2 * x.nbytes, code, *given)
+    elif family == "positions":
+        run(positions.forward, 2 * x.nbytes, code, x, w.scale[0], w.shift[0], eps, y, statistics)
+    elif family == "columns":
+        run(columns.forward, 2 * x.nbytes, code, training, w.form.groups, *given)
     else:
-        planes.forward(code, training, x, w.scale, w.shift, eps, y, statistics)
+        run(planes.forward, 2 * x.nbytes, code, training, *given)
 
 
 def sums_shape(w: Work) -> tuple[int, ...]:
@@ -201,16 +203,17 @@ def fill_backward(
     w: Work, dy: np.ndarray, x: np.ndarray, statistics: np.ndarray, dx: np.ndarray, dscale: np.ndarray, dshift: np.ndarray
 ) -> None:
     """dx, dscale and dshift are written."""
-    code, training, eps, given = w.plan.recipe.code, w.plan.training, w.plan.eps, (dy, x, statistics)
-    if w.form.family == "rows":
-        fast = rows_lanes.backward if rows_lanes.pays_backward(x, w.scale) else rows.backward
-        fast(code, *given, w.scale, eps, dx, dscale, dshift)
-    elif w.form.family == "positions":
-        positions.backward(code, *given, w.scale[0], eps, dx, dscale, dshift)
-    elif w.form.family == "columns":
-        columns_backward.backward(code, training, w.form.groups, *given, w.scale, eps, dx, dscale, dshift)
+    code, training, family = w.plan.recipe.code, w.plan.training, w.form.family
+    given: tuple = (dy, x, statistics, w.scale, w.plan.eps, dx, dscale, dshift)
+    if family == "rows":
+        fast = rows_lanes if rows_lanes.pays_backward(x, w.scale) else rows
+        run(fast.backward, 3 * x.nbytes, code, *given)
+    elif family == "positions":
+        run(positions.backward, 3 * x.nbytes, code, dy, x, statistics, w.scale[0], w.plan.eps, dx, dscale, dshift)
+    elif family == "columns":
+        run(columns_backward.backward, 3 * x.nbytes, code, training, w.form.groups, *given)
     else:
-        planes.backward(code, training, *given, w.scale, eps, dx, dscale, dshift)
+        run(planes.backward, 3 * x.nbytes, code, training, *given)
 
 
 def methods() -> dict[str, tuple[Callable, Callable]]:

@@ -1,4 +1,4 @@
-"""How kernels are compiled: three licences, and when to go parallel.
+"""How kernels are compiled: three licences, and when threads share a call.
 
 Compiled on the first call, kept on disk (cache=True), nothing at import.  Only functions at module level: a closure over a
 jitted function never finds its own cache again.  No two compilations of one Python function: they would share a cache file.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from numba import extending, njit
+from numba import extending, get_num_threads, njit, set_num_threads
 
 
 def forget_stale(room: Path) -> None:
@@ -53,5 +53,18 @@ intrinsic: Any = extending.intrinsic
 overload: Any = extending.overload
 """As Any: to a type checker a function written for the compiler has arguments that its callers do not see."""
 
-PARALLEL_FROM = 1 << 14
-"""Entries from which a call is worth the 1 to 2 us that waking the other threads costs."""
+SHARED_FROM = 1 << 20
+"""Bytes read and written from which threads share a call.  Waking one that sleeps took 41 us (Intel Xeon, two virtual cores,
+OpenMP's passive waiting), in which one core moves a megabyte: a layer norm of 64 x 768 takes 13 us alone, and took
+58 us on two threads.  Where threads spin while they wait, it is 1 us, and what lies below is too little to miss."""
+
+
+def run(kernel: Any, size: int, *arguments: Any) -> Any:
+    """kernel(*arguments), which moves `size` bytes; on the calling thread alone where that is too little to share."""
+    if size >= SHARED_FROM or (threads := get_num_threads()) == 1:
+        return kernel(*arguments)
+    set_num_threads(1)
+    try:
+        return kernel(*arguments)
+    finally:
+        set_num_threads(threads)

@@ -18,8 +18,13 @@ import numpy as np
 from numba import prange
 
 from . import row, row_lanes
-from .jit import PARALLEL_FROM, kernel, parallel
+from .jit import kernel, parallel
+from .simd import fence
 from .storage import read
+from .streaming import may_stream
+
+STRIPS = 64
+"""Of blocks, for the threads to share; what each streams is fenced once, for a fence a block took a fifth of the time."""
 
 
 @kernel
@@ -65,7 +70,7 @@ def forward_plainly(
 @kernel
 def forward_block(
     i: Any, operation: Any, training: Any, x: Any, flat: Any, scale: Any, shift: Any, eps: Any, y: Any, out: Any,
-    statistics: Any,
+    statistics: Any, streaming: Any,
 ) -> None:  # fmt: skip
     """One block while it is in the second cache: one pass for the sums, one to apply; flat, out are x, y in one dimension."""
     _, pieces, channels, n = x.shape
@@ -87,20 +92,29 @@ def forward_block(
         s, constant = np.float64(of_piece(scale, b, m, c)), of_piece(shift, b, m, c)
         if row.within_float32(rstd):
             slope, constant = scale.dtype.type(rstd * s), scale.dtype.type(constant + drift * s)
-            row.apply_one(flat, o + m * step, n, high, slope, constant, out)
+            row_lanes.apply_one(flat, o + m * step, n, high, slope, constant, out, streaming)
         else:
             row.apply_one_plainly(x[b, m, c], mean, rstd * s, constant, y[b, m, c])
+
+
+@kernel
+def forward_blocks(
+    first: Any, last: Any, operation: Any, training: Any, x: Any, flat: Any, scale: Any, shift: Any, eps: Any, y: Any, out: Any,
+    statistics: Any, streaming: Any,
+) -> None:  # fmt: skip
+    for i in range(first, last):
+        forward_block(i, operation, training, x, flat, scale, shift, eps, y, out, statistics, streaming)
+    if streaming:
+        fence()
 
 
 @parallel
 def forward(operation: Any, training: Any, x: Any, scale: Any, shift: Any, eps: Any, y: Any, statistics: Any) -> None:
     blocks, flat, out = x.shape[0] * x.shape[2], x.reshape(-1), y.reshape(-1)
-    if x.size < PARALLEL_FROM:
-        for i in range(blocks):
-            forward_block(i, operation, training, x, flat, scale, shift, eps, y, out, statistics)
-    else:
-        for i in prange(blocks):
-            forward_block(i, operation, training, x, flat, scale, shift, eps, y, out, statistics)
+    streaming, strips = may_stream(out, x.shape[3]), min(blocks, STRIPS)
+    for k in prange(strips):
+        first, last = blocks * k // strips, blocks * (k + 1) // strips
+        forward_blocks(first, last, operation, training, x, flat, scale, shift, eps, y, out, statistics, streaming)
 
 
 @kernel
@@ -134,7 +148,7 @@ def backward_plainly(
 @kernel
 def backward_block(
     i: Any, operation: Any, training: Any, dy: Any, x: Any, ds: Any, xs: Any, statistics: Any, scale: Any, eps: Any,
-    dx: Any, out: Any, dscale: Any, dshift: Any,
+    dx: Any, out: Any, dscale: Any, dshift: Any, streaming: Any,
 ) -> None:  # fmt: skip
     """One block while it is in the second cache: a pass for the sums of each piece, a pass for dx; ds, xs, out are flat."""
     _, pieces, channels, n = x.shape
@@ -154,9 +168,21 @@ def backward_block(
     for m in range(pieces):
         s = np.float64(of_piece(scale, b, m, c))
         if row.within_float32(rstd):
-            row.pull_back_one(ds, xs, o + m * step, n, high, number(s * rstd), constant, quotient, out)
+            slope = number(s * rstd)
+            row_lanes.pull_back_one(ds, xs, o + m * step, n, high, slope, constant, quotient, out, streaming)
         else:
             row.pull_back_one_plainly(dy[b, m, c], x[b, m, c], mean, rstd, a, along, s, dx[b, m, c])
+
+
+@kernel
+def backward_blocks(
+    first: Any, last: Any, operation: Any, training: Any, dy: Any, x: Any, ds: Any, xs: Any, statistics: Any, scale: Any,
+    eps: Any, dx: Any, out: Any, dscale: Any, dshift: Any, streaming: Any,
+) -> None:  # fmt: skip
+    for i in range(first, last):
+        backward_block(i, operation, training, dy, x, ds, xs, statistics, scale, eps, dx, out, dscale, dshift, streaming)
+    if streaming:
+        fence()
 
 
 @parallel
@@ -164,9 +190,8 @@ def backward(
     operation: Any, training: Any, dy: Any, x: Any, statistics: Any, scale: Any, eps: Any, dx: Any, dscale: Any, dshift: Any
 ) -> None:
     blocks, ds, xs, out = x.shape[0] * x.shape[2], dy.reshape(-1), x.reshape(-1), dx.reshape(-1)
-    if x.size < PARALLEL_FROM:
-        for i in range(blocks):
-            backward_block(i, operation, training, dy, x, ds, xs, statistics, scale, eps, dx, out, dscale, dshift)
-    else:
-        for i in prange(blocks):
-            backward_block(i, operation, training, dy, x, ds, xs, statistics, scale, eps, dx, out, dscale, dshift)
+    streaming, strips = may_stream(out, x.shape[3]), min(blocks, STRIPS)
+    for k in prange(strips):
+        first, last = blocks * k // strips, blocks * (k + 1) // strips
+        given = (dy, x, ds, xs, statistics, scale, eps, dx, out, dscale, dshift, streaming)
+        backward_blocks(first, last, operation, training, *given)

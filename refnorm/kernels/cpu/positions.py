@@ -12,7 +12,7 @@ from numba import prange
 
 from . import row
 from .columns_sums import add_squares
-from .jit import PARALLEL_FROM, elementwise, kernel, parallel, reduction
+from .jit import elementwise, kernel, parallel, reduction
 from .storage import read, write
 
 
@@ -66,12 +66,8 @@ def forward_block(b: Any, operation: Any, x: Any, scale: Any, shift: Any, eps: A
 
 @parallel
 def forward(operation: Any, x: Any, scale: Any, shift: Any, eps: Any, y: Any, statistics: Any) -> None:
-    if x.size < PARALLEL_FROM:
-        for b in range(len(x)):
-            forward_block(b, operation, x, scale, shift, eps, y, statistics)
-    else:
-        for b in prange(len(x)):
-            forward_block(b, operation, x, scale, shift, eps, y, statistics)
+    for b in prange(len(x)):
+        forward_block(b, operation, x, scale, shift, eps, y, statistics)
 
 
 @kernel
@@ -146,9 +142,5 @@ def backward_block(
 def backward(
     operation: Any, dy: Any, x: Any, statistics: Any, scale: Any, eps: Any, dx: Any, dscale: Any, dshift: Any
 ) -> None:
-    if x.size < PARALLEL_FROM:
-        for b in range(len(x)):
-            backward_block(b, operation, dy, x, statistics, scale, eps, dx, dscale, dshift)
-    else:
-        for b in prange(len(x)):
-            backward_block(b, operation, dy, x, statistics, scale, eps, dx, dscale, dshift)
+    for b in prange(len(x)):
+        backward_block(b, operation, dy, x, statistics, scale, eps, dx, dscale, dshift)

@@ -19,7 +19,7 @@ from refnorm.anatomy.method import Cache, Method
 from refnorm.anatomy.precision import narrow, wide
 from refnorm.operations import rms
 
-from .jit import kernel, parallel
+from .jit import kernel, parallel, run
 from .lie import Lie, lie_of
 from .row_lanes import shifted_sums
 from .storage import as_stored, read, write
@@ -103,7 +103,8 @@ def forward(method: Method, arguments: Mapping[str, Any]) -> tuple[np.ndarray, r
     n, (c,) = x.shape[0], layout.lengths("c")
     y, square, rstd = lie.empty(x.dtype), np.empty((n, c)), np.empty((n, c))
     if x.size:
-        forward_loops(as_stored(lie.read(x)), lie.numbers, *_along_channels(arguments, c), as_stored(y), square, rstd)
+        given = (as_stored(lie.read(x)), lie.numbers, *_along_channels(arguments, c), as_stored(y), square, rstd)
+        run(forward_loops, 2 * x.nbytes, *given)
     return lie.write(y), rms.Saved(square[:, :, None], rstd[:, :, None])
 
 
@@ -117,7 +118,7 @@ def backward(method: Method, dy: np.ndarray, cache: Cache) -> tuple:
     dx, sums, rstd = lie.empty(wider), np.zeros((4, n, c)), np.ascontiguousarray(cache.saved.rstd[:, :, 0])
     if x.size:
         both = (as_stored(lie.read(a.astype(wider, copy=False))) for a in (dy, x))
-        backward_loops(*both, lie.numbers, rstd, *_along_channels(arguments, c)[1:], as_stored(dx), sums)
+        run(backward_loops, 3 * x.nbytes, *both, lie.numbers, rstd, *_along_channels(arguments, c)[1:], as_stored(dx), sums)
     dgamma, dbeta, dtau = np.sum(sums[:3], axis=1)
     deps = np.sum(-0.5 * np.square(rstd) * sums[3], axis=0)
     if arguments["learned_eps"] is not None:

@@ -1,7 +1,7 @@
-"""Sums of one row for any storage, float32 in vector lanes: what row.shifted_sums and row.sums are, and why again.
+"""One row for any storage, float32 in vector lanes: what row.py has under these names, and why again.
 
-The compiler's own vector loops take 32 or 64 entries at a time and the rest one by one: on pieces of 196 entries (14 x 14) the
-rest is a third of the time.
+Sums: the compiler takes 32 or 64 entries at a time and the rest one by one, of pieces of 196 entries (14 x 14) for a third of
+the time.  Outputs: they can be streamed past the cache.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from numba import types
 
 from . import row
 from .jit import kernel, overload
-from .simd import add, fma, load, splat, sub, total, widen
+from .simd import add, fma, load, mul, splat, sub, total, widen
+from .streaming import put
 
 
 def shifted_sums(x: Any, o: Any, n: Any, pivot: Any) -> Any:
@@ -22,6 +23,14 @@ def shifted_sums(x: Any, o: Any, n: Any, pivot: Any) -> Any:
 
 def sums(dy: Any, x: Any, o: Any, n: Any, mean: Any) -> Any:
     """sum(dy), sum(dy (x - mean)) of entries o to o + n."""
+
+
+def apply_one(x: Any, o: Any, n: Any, high: Any, slope: Any, shift: Any, y: Any, streaming: Any) -> Any:
+    """y = slope (x - high) + shift in entries o to o + n."""
+
+
+def pull_back_one(dy: Any, x: Any, o: Any, n: Any, high: Any, slope: Any, a: Any, b: Any, dx: Any, streaming: Any) -> Any:
+    """dx = slope dy - a - b (x - high) in entries o to o + n."""
 
 
 @overload(shifted_sums)
@@ -36,6 +45,41 @@ def _sums(dy, x, o, n, mean):
     if x.dtype == types.float32:
         return lambda dy, x, o, n, mean: sums_in_lanes(dy, x, o, n, mean)
     return lambda dy, x, o, n, mean: row.sums(dy, x, o, n, mean)
+
+
+@overload(apply_one)
+def _apply_one(x, o, n, high, slope, shift, y, streaming):
+    if x.dtype == types.float32:
+        return lambda x, o, n, high, slope, shift, y, streaming: apply_one_in_lanes(x, o, n, high, slope, shift, y, streaming)
+    return lambda x, o, n, high, slope, shift, y, streaming: row.apply_one(x, o, n, high, slope, shift, y)
+
+
+@overload(pull_back_one)
+def _pull_back_one(dy, x, o, n, high, slope, a, b, dx, streaming):
+    return _pull_back_in_lanes if x.dtype == types.float32 else _pull_back
+
+
+def _pull_back(dy, x, o, n, high, slope, a, b, dx, streaming):
+    row.pull_back_one(dy, x, o, n, high, slope, a, b, dx)
+
+
+def _pull_back_in_lanes(dy, x, o, n, high, slope, a, b, dx, streaming):
+    h, s, t, q = splat(high), splat(slope), splat(a), splat(b)
+    j = o
+    while j + 16 <= o + n:
+        put(dx, j, sub(sub(mul(load(dy, j), s), t), mul(sub(load(x, j), h), q)), streaming)
+        j += 16
+    row.pull_back_one(dy, x, j, o + n - j, high, slope, a, b, dx)
+
+
+@kernel
+def apply_one_in_lanes(x: Any, o: Any, n: Any, high: Any, slope: Any, shift: Any, y: Any, streaming: Any) -> None:
+    h, s, t = splat(high), splat(slope), splat(shift)
+    j = o
+    while j + 16 <= o + n:
+        put(y, j, fma(sub(load(x, j), h), s, t), streaming)
+        j += 16
+    row.apply_one(x, j, o + n - j, high, slope, shift, y)
 
 
 @kernel

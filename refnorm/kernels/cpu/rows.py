@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from . import row
-from .jit import PARALLEL_FROM, kernel, parallel
+from .jit import kernel, parallel
 from .storage import read
 
 
@@ -48,12 +48,8 @@ def forward(operation: Any, x: Any, scale: Any, shift: Any, eps: Any, y: Any, st
     rows, n = x.shape
     period = len(scale)
     flat, out, scales, shifts = x.reshape(-1), y.reshape(-1), scale.reshape(-1), shift.reshape(-1)
-    if x.size < PARALLEL_FROM:
-        for i in range(rows):
-            forward_row(i, n, operation, flat, scales, shifts, i % period * n, eps, out, statistics)
-    else:
-        for i in prange(rows):
-            forward_row(i, n, operation, flat, scales, shifts, i % period * n, eps, out, statistics)
+    for i in prange(rows):
+        forward_row(i, n, operation, flat, scales, shifts, i % period * n, eps, out, statistics)
 
 
 @kernel
@@ -121,12 +117,7 @@ def backward(
 ) -> None:
     rows, blocks = len(x), blocks_of(len(x))
     partial = empty_sums(blocks, scale)
-    if x.size < PARALLEL_FROM or blocks == 1:
-        for k in range(blocks):
-            first, last = rows * k // blocks, rows * (k + 1) // blocks
-            backward_rows(first, last, operation, dy, x, statistics, scale, eps, dx, partial[k, 0], partial[k, 1])
-    else:
-        for k in prange(blocks):
-            first, last = rows * k // blocks, rows * (k + 1) // blocks
-            backward_rows(first, last, operation, dy, x, statistics, scale, eps, dx, partial[k, 0], partial[k, 1])
+    for k in prange(blocks):
+        first, last = rows * k // blocks, rows * (k + 1) // blocks
+        backward_rows(first, last, operation, dy, x, statistics, scale, eps, dx, partial[k, 0], partial[k, 1])
     add_blocks(partial, dscale, dshift)

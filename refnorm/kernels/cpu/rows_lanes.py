@@ -11,14 +11,11 @@ import numpy as np
 from numba import prange
 
 from . import row
-from .jit import PARALLEL_FROM, kernel, parallel
+from .jit import kernel, parallel
 from .row_lanes import shifted_sums_in_lanes
 from .rows import add_blocks, backward_rows, blocks_of, empty_sums
-from .simd import add, fence, fma, load, mul, splat, store, stream, sub, total, widen
-
-STREAM_FROM = 1 << 21
-"""Entries of float32, half a last-level cache of 32 MiB, from which outputs are streamed past the cache: +30% forward.  Below,
-where the output would still be in the cache for whoever reads it, streaming halves the bandwidth."""
+from .simd import add, fence, fma, load, mul, splat, store, sub, total, widen
+from .streaming import STREAM_FROM, may_stream, put
 
 
 def pays_forward(x: np.ndarray, scale: np.ndarray) -> bool:
@@ -29,20 +26,6 @@ def pays_forward(x: np.ndarray, scale: np.ndarray) -> bool:
 def pays_backward(x: np.ndarray, scale: np.ndarray) -> bool:
     """Fours of rows are added in float32, which is as good as float64 where there are many."""
     return x.dtype == np.float32 and len(scale) == 1 and len(x) >= 64
-
-
-@kernel
-def may_stream(y: Any) -> Any:
-    """Is y large, and each of its rows on a 64-byte boundary?"""
-    return y.size >= STREAM_FROM and y.shape[1] % 16 == 0 and y.ctypes.data % 64 == 0
-
-
-@kernel
-def put(a: Any, i: Any, v: Any, streaming: Any) -> None:
-    if streaming:
-        stream(a, i, v)
-    else:
-        store(a, i, v)
 
 
 @kernel
@@ -95,13 +78,10 @@ def forward_rows(
 def forward(operation: Any, x: Any, scale: Any, shift: Any, eps: Any, y: Any, statistics: Any) -> None:
     """rows.forward for one scale and one shift, (1, n)."""
     rows, g, s = len(x), scale[0], shift[0]
-    streaming = may_stream(y)
-    if x.size < PARALLEL_FROM:
-        forward_rows(0, rows, operation, x, g, s, eps, y, statistics, False)
-    else:
-        strips = min(rows, 64)
-        for k in prange(strips):
-            forward_rows(rows * k // strips, rows * (k + 1) // strips, operation, x, g, s, eps, y, statistics, streaming)
+    streaming = may_stream(y, x.shape[1])
+    strips = min(rows, 64)
+    for k in prange(strips):
+        forward_rows(rows * k // strips, rows * (k + 1) // strips, operation, x, g, s, eps, y, statistics, streaming)
 
 
 # Backward: four rows at once, which share the loads of scale and the sums over rows.
@@ -229,7 +209,7 @@ def backward(
 ) -> None:
     """rows.backward for one scale (1, n)."""
     rows, blocks = len(x), blocks_of(len(x))
-    partial, streaming = empty_sums(blocks, scale), may_stream(dx)
+    partial, streaming = empty_sums(blocks, scale), may_stream(dx, x.shape[1])
     for k in prange(blocks):
         first, last = rows * k // blocks, rows * (k + 1) // blocks
         backward_strip(

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from .jit import PARALLEL_FROM, kernel, parallel
+from .jit import kernel, parallel
 from .storage import read, write
 
 
@@ -119,19 +119,11 @@ def products(dy: Any, x: Any, lie: Any, mean: Any, sums: Any, out: Any) -> None:
 
 @parallel
 def apply(x: Any, lie: Any, mean: Any, matrix: Any, shift: Any, y: Any) -> None:
-    if x.size < PARALLEL_FROM:
-        for b in range(lie[1]):
-            apply_to_block(b, x, lie, mean, matrix, shift, y)
-    else:
-        for b in prange(lie[1]):
-            apply_to_block(b, x, lie, mean, matrix, shift, y)
+    for b in prange(lie[1]):
+        apply_to_block(b, x, lie, mean, matrix, shift, y)
 
 
 @parallel
 def pull_back(dy: Any, x: Any, lie: Any, mean: Any, direct: Any, along: Any, shift: Any, dx: Any) -> None:
-    if x.size < PARALLEL_FROM:
-        for b in range(lie[1]):
-            pull_back_block(b, dy, x, lie, mean, direct, along, shift, dx)
-    else:
-        for b in prange(lie[1]):
-            pull_back_block(b, dy, x, lie, mean, direct, along, shift, dx)
+    for b in prange(lie[1]):
+        pull_back_block(b, dy, x, lie, mean, direct, along, shift, dx)

@@ -27,11 +27,15 @@ from refnorm.anatomy.precision import narrow, wide
 from refnorm.anatomy.recovery import Affine, Coloring
 
 from . import whitening, whitening_factors, whitening_panels
+from .jit import run
 from .lie import Lie, lie_of
 from .storage import arithmetic, as_stored
 
 FEWEST = 16
 """Coordinates from which panels pay."""
+
+PER_BYTE = 32
+"""Entry by entry, products of D coordinates take a core as long as moving D / 32 times their bytes: what jit.run asks for."""
 
 
 def has_kernels(method: Method) -> bool:
@@ -60,14 +64,15 @@ class Work:
     def parameters(self) -> dict[str, Any]:
         return dict(zip(self.triple.recovery.parameters, self.call.parameters, strict=True))
 
-    @property
-    def color(self) -> np.ndarray | None:
-        """R (B, D, D) in float64, or None for the identity."""
+    def colored(self, matrix: np.ndarray, transposed: bool = False) -> np.ndarray:
+        """R matrix, or R' matrix, (B, D, D) in float64."""
         gamma = self.parameters["gamma"]
         if gamma is None or not self.fused:
-            return None
+            return matrix
+        if isinstance(self.triple.recovery, Coloring):
+            return (np.swapaxes(wide(gamma), 1, 2) if transposed else wide(gamma)) @ matrix
         b, d, _ = self.call.part.blocks
-        return wide(gamma) if isinstance(self.triple.recovery, Coloring) else wide(gamma).reshape(b, d, 1) * np.eye(d)
+        return wide(gamma).reshape(b, d, 1) * matrix
 
     @property
     def shift(self) -> np.ndarray:
@@ -124,15 +129,16 @@ def moments(w: Work, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     b, d, _ = w.call.part.blocks
     mean, covariance = np.zeros((b, d)), np.zeros((b, d, d))
     if d < FEWEST:
-        whitening.statistics(as_stored(x), w.lie.numbers, mean, covariance)
+        run(whitening.statistics, d * x.nbytes, as_stored(x), w.lie.numbers, mean, covariance)
     else:
-        whitening_panels.statistics(as_stored(x), w.lie.numbers, w.lie.pivot(x, w.number), mean, covariance)
+        pivot = w.lie.pivot(x, w.number)
+        run(whitening_panels.statistics, d * x.nbytes // PER_BYTE, as_stored(x), w.lie.numbers, pivot, mean, covariance)
     return mean, covariance
 
 
 def apply(w: Work, x: np.ndarray, saved: Any, y: np.ndarray) -> None:
     """y = R W (x - mean) + beta is written."""
-    multiplied(w, x, saved.mean[:, :, 0], saved.matrix if w.color is None else w.color @ saved.matrix, w.shift, y)
+    multiplied(w, x, saved.mean[:, :, 0], w.colored(saved.matrix), w.shift, y)
 
 
 def multiplied(
@@ -143,16 +149,19 @@ def multiplied(
     inputs = (x,) if dy is None else (dy, x)
     if not y.size:
         return
-    if w.call.part.blocks[1] < FEWEST or not _moderate(matrix) or not _moderate(direct):
-        run: Any = whitening.apply if dy is None else whitening.pull_back
-        run(*inputs, w.lie.numbers, mean, *((matrix,) if direct is None else (direct, matrix)), shift, y)
+    d = w.call.part.blocks[1]
+    if d < FEWEST or not _moderate(matrix) or not _moderate(direct):
+        plain: Any = whitening.apply if dy is None else whitening.pull_back
+        both = (matrix,) if direct is None else (direct, matrix)
+        run(plain, d * len(inputs) * y.nbytes, *inputs, w.lie.numbers, mean, *both, shift, y)
         return
     high = mean.astype(w.number)
     shift = shift + (matrix @ (high - mean)[:, :, None])[:, :, 0]
-    both = matrix if direct is None else np.concatenate([direct, matrix], axis=2)
-    run = whitening_panels.apply if dy is None else whitening_panels.pull_back
+    joined = whitening_panels.panelled(matrix if direct is None else np.concatenate([direct, matrix], axis=2), w.number)
+    fast: Any = whitening_panels.apply if dy is None else whitening_panels.pull_back
     kind = whitening_panels.kind_of(matrix if direct is None else direct, direct is not None)
-    run(*inputs, w.lie.numbers, high, whitening_panels.panelled(both, w.number), kind, shift.astype(w.number), y)
+    size = d * len(inputs) * y.nbytes // PER_BYTE
+    run(fast, size, *inputs, w.lie.numbers, high, joined, kind, shift.astype(w.number), y)
 
 
 def _moderate(matrix: np.ndarray | None) -> bool:
@@ -183,17 +192,18 @@ def backward(method: Method, dy: np.ndarray, cache: Cache) -> tuple:
 def fill_backward(w: Work, dy: np.ndarray, x: np.ndarray, saved: Any, training: bool, dx: np.ndarray) -> tuple[Any, Any]:
     """dx is written; dgamma and dbeta, where the recovery is fused."""
     b, d, m = w.call.part.blocks
-    mean, color = saved.mean[:, :, 0], w.color
+    mean = saved.mean[:, :, 0]
     sums, products = np.zeros((b, d)), np.zeros((b, d, d))
     if dx.size and (training or w.fused):
         if d < FEWEST:
-            whitening.products(dy, x, w.lie.numbers, mean, sums, products)
+            run(whitening.products, d * x.nbytes, dy, x, w.lie.numbers, mean, sums, products)
         else:
-            whitening_panels.products(dy, x, w.lie.numbers, mean.astype(w.number), mean, sums, products)
+            fast, high = whitening_panels.products, mean.astype(w.number)
+            run(fast, d * x.nbytes // PER_BYTE, dy, x, w.lie.numbers, high, mean, sums, products)
     transposed = partial(np.swapaxes, axis1=1, axis2=2)
-    direct = transposed(saved.matrix if color is None else color @ saved.matrix)
+    direct = transposed(w.colored(saved.matrix))
     if training:
-        q = products if color is None else transposed(color) @ products
+        q = w.colored(products, transposed=True)
         with np.errstate(all="ignore"):
             along = 2 / m * whitening_factors.COVARIANCE_GRADIENT[w.triple.operation.name](q, saved, **w.call.options)
         multiplied(w, x, mean, along, -(direct @ sums[:, :, None])[:, :, 0] / m, dx, dy, direct)

@@ -6,16 +6,17 @@ import pytest
 
 import refnorm as rn
 
+# Of at least jit.SHARED_FROM bytes, or there would be one thread.
 CALLS = [
-    ("layer_norm", (96, 300), {}),
-    ("rms_norm", (700, 64), {}),
-    ("batch_norm", (8, 6, 32, 32), {}),
-    ("batch_norm", (900, 40), {}),
-    ("group_norm", (8, 32, 12, 12), {"num_groups": 4}),
-    ("group_norm", (2, 200, 96), {"num_groups": 4, "channel_axis": -1}),
-    ("filter_response_norm", (4, 6, 800), {"learned_eps": None}),
-    ("batch_whitening_cholesky", (1000, 20), {}),
-    ("iterative_norm", (1000, 40), {"num_groups": 2}),
+    ("layer_norm", (448, 300), {}),
+    ("rms_norm", (2100, 64), {}),
+    ("batch_norm", (24, 6, 32, 32), {}),
+    ("batch_norm", (3400, 40), {}),
+    ("group_norm", (30, 32, 12, 12), {"num_groups": 4}),
+    ("group_norm", (7, 200, 96), {"num_groups": 4, "channel_axis": -1}),
+    ("filter_response_norm", (28, 6, 800), {"learned_eps": None}),
+    ("batch_whitening_cholesky", (21000, 20), {}),
+    ("iterative_norm", (10500, 40), {"num_groups": 2}),
 ]
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from refnorm.kernels.cpu import columns, columns_backward, planes, positions, row, rows, rows_lanes
 from refnorm.kernels.cpu.simd import LANES
+from refnorm.kernels.cpu.streaming import may_stream
 
 EPS = 1e-5
 OPERATIONS = [row.STANDARDIZE, row.RMS, row.CENTER, row.DEVIATION, row.SAMPLE_DEVIATION, row.FLOOR]
@@ -117,3 +118,29 @@ def test_positions():
         )
     ]  # fmt: skip
     agree(*both, np.float64)
+
+
+@pytest.mark.parametrize("family", ["planes", "columns"])
+def test_what_is_streamed_past_the_cache_is_the_same(family):
+    """Of at least streaming.STREAM_FROM entries, into an output on a cache line's boundary, and into one beside it."""
+    shape = (1, 2, 8, 1 << 17) if family == "planes" else (1, 1 << 15, 64)
+    x, dy, found = drawn(np.float32, *shape), drawn(np.float32, *shape, seed=1), []
+    one = np.ones((1, 1, 8) if family == "planes" else (1, 64), np.float32)
+    room = np.empty(x.size + 32, np.float32)
+    start = -room.ctypes.data % 64 // 4
+    for first in (start, start + 1):
+        y = room[first : first + x.size].reshape(shape)
+        blocks = shape[0] * shape[2]
+        statistics, sums = np.empty((3, blocks)), np.zeros((2, *(shape[:3] if family == "planes" else shape[::2])))
+        if family == "planes":
+            planes.forward(row.STANDARDIZE, True, x, one, one, EPS, y, statistics)
+            found.append(y.copy())
+            planes.backward(row.STANDARDIZE, True, dy, x, statistics, one, EPS, y, *sums)
+        else:
+            columns.forward(row.STANDARDIZE, True, 64, x, one, one, EPS, y, statistics)
+            found.append(y.copy())
+            columns_backward.backward(row.STANDARDIZE, True, 64, dy, x, statistics, one, EPS, y, *sums)
+        found.append(y.copy())
+    assert may_stream(x, 64) == (x.ctypes.data % 64 == 0)
+    for a, b in zip(found[:2], found[2:], strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -8,7 +8,7 @@ from refnorm.anatomy.area import Area, Layout
 from refnorm.kernels.cpu import whitening, whitening_factors, whitening_newton, whitening_panels
 from refnorm.kernels.cpu.lie import lie_of
 from refnorm.kernels.cpu.storage import BFLOAT16, as_stored
-from refnorm.operations import cholesky, zca
+from refnorm.operations import cholesky, newton, zca
 
 from .agreement import compare, drawn
 
@@ -200,3 +200,39 @@ def test_newton_steps_against_the_plain_ones(d):
         found, right = whitening_newton.root(n, steps), whitening_newton.root_plainly(n, steps)
         np.testing.assert_allclose(found, right, rtol=0, atol=1e-13 * np.abs(right).max())
         np.testing.assert_array_equal(found, found.T)
+        g = np.random.default_rng(d + 1).normal(size=(d, d))
+        found, right = whitening_newton.tangent(n, g, steps), whitening_newton.tangent_plainly(n, g, steps)
+        np.testing.assert_allclose(found, right, rtol=0, atol=1e-13 * np.abs(right).max())
+        np.testing.assert_array_equal(found, found.T)
+
+
+@pytest.mark.parametrize("module", [zca, cholesky, newton])
+def test_gradients_of_the_covariance_are_the_reference_s(module):
+    """From Q = sum g zc' what the reference has from g and z, of two blocks, at an eps that is seen."""
+    rng = np.random.default_rng(0)
+    z, g = rng.normal(size=(2, 2, 19, 50))
+    options = {"eps": 0.1, "T": 4} if module is newton else {"eps": 0.1}
+    _, saved = module.forward(z, **options)
+    by = module.__name__.rpartition(".")[2]
+    factored = whitening_factors.FROM_COVARIANCE[by](saved.mean, saved.covariance, **options)
+    for field, value in saved._asdict().items():
+        np.testing.assert_allclose(getattr(factored, field), value, rtol=0, atol=1e-13)
+    for kept in (factored, saved):
+        agrees_with_the_reference(module, by, z, g, kept, options)
+
+
+def agrees_with_the_reference(module, by, z, g, saved, options):
+    found = whitening_factors.COVARIANCE_GRADIENT[by](g @ np.swapaxes(z - saved.mean, 1, 2), saved, **options)
+    right = COVARIANCE_GRADIENTS[module](g, z, saved, options)
+    np.testing.assert_allclose(found, right, rtol=0, atol=1e-12 * np.abs(right).max())
+
+
+COVARIANCE_GRADIENTS = {
+    zca: lambda g, z, saved, options: zca.covariance_gradient(g, z, saved),
+    newton: lambda g, z, saved, options: newton.covariance_gradient(g, z, saved, **options),
+    cholesky: lambda g, z, saved, options: (
+        -np.swapaxes(saved.matrix, 1, 2)
+        @ cholesky.averaged(g @ np.swapaxes(cholesky.apply(z, saved), 1, 2))
+        @ saved.matrix / 2
+    ),
+}  # fmt: skip
