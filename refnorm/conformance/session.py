@@ -59,8 +59,8 @@ class Session:
         for name in self.dtypes:
             if name not in NAMES:
                 raise Unusable(f"dtype {name!r} is unknown; it must be one of {', '.join(NAMES)}")
-        known = {a.x.name: a for a in declared}
-        return [known.get(name) or Arithmetic.of(name, compute=self.candidate.compute) for name in self.dtypes]
+        other = {name: Arithmetic.of(name, compute=self.candidate.compute) for name in self.dtypes}
+        return [a for name in self.dtypes for a in [d for d in declared if d.x.name == name] or [other[name]]]
 
     @cached_property
     def main(self) -> Arithmetic:
