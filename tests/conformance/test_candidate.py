@@ -254,7 +254,8 @@ def test_a_type_that_is_asked_for_is_every_declaration_of_it() -> None:
     """float16 with parameters of float16 and of float32; one that is not declared is taken as it is named."""
     both = Candidate(LN.forward, dtypes=("float32", "float16", {"x": "float16", "params": "float32", "out": "float16"}))
     asked = Session(both, "layer_norm", dtypes=("float16", "float64")).arithmetics
-    assert [(a.x.name, a.params.name) for a in asked] == [("float16", "float16"), ("float16", "float32"), ("float64", "float64")]
+    found = [(a.x.name, a.params.name) for a in asked]
+    assert found == [("float16", "float16"), ("float16", "float32"), ("float64", "float64")]
 
 
 # prologue, epilogue: vLLM's and Liger's fused_add_rms_norm; a norm with its activation fused
