@@ -90,7 +90,8 @@ class TestDLPack:
             return right(x, gamma, eps=2 * eps, offset=0)
 
         fields = {"dtypes": ("float32",), "normalized_ndim": 1}
-        assert check(Candidate(right, **fields), "rms_norm", quick=True).passed
+        report = check(Candidate(right, **fields), "rms_norm", quick=True)
+        assert report.passed and report.not_offered["backward.runs"] == "a backward", report
         report = check(Candidate(wrong, **fields), "rms_norm", quick=True)
         assert not report.passed and "forward.result" not in {f.check for f in report.failures}
 
