@@ -145,6 +145,7 @@ def _of_rows(expectation: Expectation, e: Evidence) -> Iterator[hypotheses.Guess
         else:
             yield from _evaluation_gradient(view, rows)
     elif name in ("dgamma", "dbeta"):
+        yield from hypotheses_fitted.of_parameter_gradient(view, rows, name, e.observed.astype(float))
         yield from hypotheses_backward.of_parameter_gradient(view, rows, name)
     elif name in ("running_mean", "running_var") and e.case.training:
         yield from hypotheses_backward.of_state(view, rows, name)

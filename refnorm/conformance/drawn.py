@@ -34,7 +34,8 @@ def running(rng: np.random.Generator, kind: str, channels: int, largest: float) 
 
 
 def cotangent(rng: np.random.Generator, kind: str, z: np.ndarray) -> np.ndarray:
-    """dy on rows: drawn, centred, aligned, spike, huge, tiny, zeros, ones, alike (the same in every row).
+    """dy on rows: drawn, centred, aligned, spike, huge, tiny, zeros, ones, alike (the same in every row), last (the last
+    entry of each row and the last row are large: what a sum of parts drops).
 
     Drawn ones have a large mean and a large part along xhat, so that no term of the gradient is small.
     """
@@ -45,6 +46,10 @@ def cotangent(rng: np.random.Generator, kind: str, z: np.ndarray) -> np.ndarray:
         return np.ones(z.shape)
     if kind == "alike":
         return np.broadcast_to(noise[:1] + 0.75, z.shape)
+    if kind == "last":
+        noise[:, -1] *= 3 * np.sqrt(max(z.shape))
+        noise[-1] *= 3 * np.sqrt(max(z.shape))
+        return noise
     if kind == "spike":
         noise = np.zeros(z.shape)
         noise.reshape(-1)[rng.integers(z.size)] = 1.0

@@ -16,7 +16,7 @@ from .rows import Expected
 from .trial import Trial
 
 GROUPS = {
-    "plain": ("ordinary", "parameters", "shapes", "cotangents", "momentum", "mask", "shards"),
+    "plain": ("ordinary", "parameters", "options", "shapes", "cotangents", "momentum", "mask", "shards"),
     "numerics": ("eps", "constant rows", "offset rows", "magnitudes", "odd rows", "evaluation"),
     "edge": ("edges",),
     "spectrum": ("spectra",),

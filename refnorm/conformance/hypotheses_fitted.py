@@ -39,7 +39,7 @@ def _under_the_root(v: View, observed: np.ndarray) -> Iterator[Guess]:
     under = np.where(known, 1 / np.square(s), np.nan)
     row = int(np.nanargmax(np.where(known, v.eps / np.maximum(v.var, 1e-300) if v.eps else -v.var, np.nan)))
     extra = float(under[row, 0] - v.var[row, 0])
-    if extra > 0:
+    if extra > 0 and (extra < 0.1 or np.ptp(v.var) > 0.1 * v.var.max()):  # of one variance alone a factor looks the same
         eps = _round(extra)
         yield f"eps is always {eps:.2g}, whatever is asked", v.y(v.c * v.rstd(eps=eps))
         if v.eps:
@@ -66,6 +66,28 @@ def _under_the_root(v: View, observed: np.ndarray) -> Iterator[Guess]:
             words = f"{name} is over m {'-' if less > 0 else '+'} {abs(round(less))}"
             yield words, v.y(v.c * v.rstd(v.var * v.n / (v.n - round(less))))
         yield f"{name} comes out {_round(factor):.2g} times too large", v.y(v.c * v.rstd(v.var * _round(factor)))
+
+
+def of_parameter_gradient(v: View, rows: Rows, name: str, observed: np.ndarray) -> Iterator[Guess]:
+    """dgamma or dbeta, flattened, of which some terms are left out: so many of them, or the end of an axis."""
+    right = v.dy * v.c * v.rstd() if name == "dgamma" else v.dy
+    terms = rows.reducer()(right)
+    count = terms.shape[1]
+    if count < 2 or not np.isfinite(observed).all():
+        return
+    sums = np.cumsum(terms, axis=1)
+    first = int(np.argmin(np.abs(sums[:, :-1] - observed.reshape(-1, 1)).max(axis=0))) + 1
+    yield f"it sums the first {first} of {count} terms alone", sums[:, first - 1]
+    yield f"it sums the first {first} terms alone", sums[:, first - 1]
+    full = rows.merge(right)
+    kept = rows.layout.axes_of(rows.recovery.name)
+    summed = tuple(a for a in range(full.ndim) if a not in kept)
+    for axis in summed:
+        n = full.shape[axis]
+        if n > 1 and len(summed) > 1:
+            begun = np.take(full, range(n - 1), axis=axis).sum(axis=summed).ravel()
+            yield f"what stands last along axis {axis - full.ndim} is left out", begun
+            yield f"what stands first along axis {axis - full.ndim} counts alone", np.take(full, [0], axis).sum(summed).ravel()
 
 
 def _tails(v: View, observed: np.ndarray) -> Iterator[Guess]:

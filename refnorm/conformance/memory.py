@@ -54,6 +54,11 @@ def channels_last(a: np.ndarray) -> np.ndarray:
     return contiguous(a) if a.ndim < 3 else np.moveaxis(np.array(np.moveaxis(a, 1, -1), order="C"), -1, 1)
 
 
+def channels_last_offset(a: np.ndarray) -> np.ndarray:
+    """Channels last, one element into its buffer."""
+    return offset(a) if a.ndim < 3 else np.moveaxis(offset(np.moveaxis(a, 1, -1)), -1, 1)
+
+
 def broadcast(a: np.ndarray) -> np.ndarray:
     """Zero strides along every axis whose entries are all equal: what y.sum().backward() hands to a backward."""
     alike = (bool(np.all(a == np.take(a, [0], axis=k))) if a.size else False for k in range(a.ndim))
@@ -68,6 +73,7 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rows apart": rows_apart,
     "offset by one": offset,
     "channels last": channels_last,
+    "channels last, offset by one": channels_last_offset,
     "broadcast": broadcast,
 }
 
@@ -79,6 +85,8 @@ SOURCE = {
     "rows apart": "np.concatenate([{0}, {0}[..., :1]], axis=-1)[..., :-1]",
     "offset by one": "np.append({0}.ravel()[:1], {0}.ravel())[1:].reshape({0}.shape)",
     "channels last": "np.moveaxis(np.ascontiguousarray(np.moveaxis({0}, 1, -1)), -1, 1)",
+    "channels last, offset by one": "np.moveaxis(np.append({0}.ravel()[:1], np.moveaxis({0}, 1, -1))[1:]"
+    ".reshape(np.moveaxis({0}, 1, -1).shape), -1, 1)",
     "broadcast": "np.broadcast_to({0}[tuple(slice(1) if (np.take({0}, [0], k) == {0}).all() else slice(None) "
     "for k in range({0}.ndim))], {0}.shape)",
 }

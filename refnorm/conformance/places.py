@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import values
 from .cases import Case
 from .conventions import method_named
 from .expected import Expectation
@@ -187,7 +189,9 @@ def threshold(session: Session, outcome: Outcome, shown: Case) -> str:
         if length and len(bad) > 3 and len(good) > 3:
             for block in reversed(BLOCKS):
                 if all(s % block for s in (*bad, least)) and not any(s % block and s > block for s in good):
-                    return f"when the row length is no multiple of {block}"
+                    fails = _failing(session, name, length)
+                    if fails(3 * block + (block + 1) // 2) and not fails(3 * block):
+                        return f"when the row length is no multiple of {block}"
     return ""
 
 
@@ -197,17 +201,32 @@ def _size(session: Session, case: Case, length: bool) -> int:
     return m if length else b * d
 
 
-def _bisected(session: Session, outcome: Outcome, length: bool, low: int, high: int) -> int:
-    """The largest size that is right, between one that is and one that is not."""
-    from . import values
+def _failing(session: Session, name: str, length: bool) -> Callable[[int], bool]:
+    """Whether a result is wrong on rows of a length, or on a number of rows."""
+    plan, stratum = session.plan(session.main), "lengths" if length else "many rows"
 
-    plan, name = session.plan(session.main), outcome.failures[0].name
-    stratum = "lengths" if length else "many rows"
+    def fails(size: int) -> bool:
+        rows, n = (2, size) if length else (size, 3)
+        draw = values.last_spike(3 * math.sqrt(n)) if length else values.ordinary
+        case = plan.rows(stratum, f"bisecting, {rows} rows of {n}", draw, rows, n, spread="first", dy="last")
+        found = session.examine([case], backward=name.startswith("d")).findings
+        return any(not f.ok and f.name == name for group in found.values() for f in group)
+
+    return fails
+
+
+def _bisected(session: Session, outcome: Outcome, length: bool, low: int, high: int) -> int:
+    """The largest size that is right, between one that is and one that is not: powers of two first."""
+    fails = _failing(session, outcome.failures[0].name, length)
+    sizes = [low, *(1 << k for k in range(low.bit_length(), high.bit_length()) if low < 1 << k < high), high]
+    first, last = 0, len(sizes) - 1
+    while last - first > 1:
+        middle = (first + last) // 2
+        first, last = (first, middle) if fails(sizes[middle]) else (middle, last)
+    low, high = sizes[first], sizes[last]
+    if high - low > 1 and fails(low + 1):
+        return low
     while high - low > 1:
         middle = (low + high) // 2
-        rows, n = (2, middle) if length else (middle, 3)
-        case = plan.rows(stratum, f"bisecting, {rows} rows of {n}", values.ordinary, rows, n, spread="first")
-        found = session.examine([case]).findings
-        fails = any(not f.ok and f.name == name for group in found.values() for f in group)
-        low, high = (low, middle) if fails else (middle, high)
+        low, high = (low, middle) if fails(middle) else (middle, high)
     return low

@@ -115,7 +115,7 @@ class Plan:
         known = self.method.signature.parameters
         eps = self.eps if eps is None else eps
         asked = {**shape.options, **({"eps": eps} if "eps" in self.convention.options else {}), **options, **self.fixed}
-        given |= self._options(asked, label)
+        given |= self.options_of(asked, label)
         reference = {k: v for k, v in given.items() if k in known and k not in self.convention.arrays}
         if "axis" in known:
             reference["axis"] = -shape.normalized_ndim
@@ -141,7 +141,7 @@ class Plan:
             shape.normalized_ndim, layout, kappa, quick, self.prologue, self.epilogue,
         )  # fmt: skip
 
-    def _options(self, asked: Mapping[str, Any], label: str) -> dict[str, Any]:
+    def options_of(self, asked: Mapping[str, Any], label: str = "") -> dict[str, Any]:
         """Every option of the convention: what is asked, a value that no kernel can have hard-coded, or the default."""
         turn = zlib.crc32(label.encode())
         varied = {"momentum": MOMENTA[turn % len(MOMENTA)], "training": True, "offset": (turn >> 4) % 2}
@@ -174,7 +174,7 @@ class Plan:
         asked = {k: v for k, v in example.items() if k not in ("shape", "dialect", "channel_axis", "mask")}
         given: dict[str, Any] = {
             **dict.fromkeys(self.convention.arrays),
-            **self._options({**asked, **options, **self.fixed}, label),
+            **self.options_of({**asked, **options, **self.fixed}, label),
         }
         first = self.convention.arrays[0]
         x = 0.5 + rng.normal(size=shape) if draw is None else draw(rng, shape)

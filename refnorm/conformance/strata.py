@@ -46,9 +46,14 @@ def offset(plan: Plan) -> Iterator[Case]:
             label = f"|mean|/std = {kappa:g}, rows of {n}"
             quick = (n == 33 and kappa in (1, 10, 30, 100, 300, 1e3)) or (n == 7 and kappa == 10) or (n == 129 and kappa == 300)
             yield plan.rows("offset rows", label, values.offset(kappa), 4, n, kappa=kappa, quick=quick, gamma="signs")
-    for n, kappa in ((1024, 10.0), (4099, 10.0), (4096, 100.0)):
+    for n, kappa in ((1024, 10.0), (4099, 10.0), (4096, 100.0), (16385, 1000.0)):
         if kappa <= most:
-            yield plan.rows("offset rows", f"|mean|/std = {kappa:g}, rows of {n}", values.offset(kappa), 2, n, kappa=kappa)
+            label, quick = f"|mean|/std = {kappa:g}, rows of {n}", n == 16385
+            yield plan.rows("offset rows", label, values.offset(kappa), 2, n, kappa=kappa, quick=quick)
+    spreads: tuple[tuple[int, Spread], ...] = ((0, "first"), (2, "even"), (3, "even"))
+    for spatial, spread in spreads if most >= 1000 else ():  # each number of axes may have a kernel of its own
+        label, draw = f"|mean|/std = 1000, rows of 36, {spatial} further axes", values.offset(1000)
+        yield plan.rows("offset rows", label, draw, 8, 36, spread=spread, spatial=spatial, kappa=1000, quick=True)
 
 
 def magnitudes(plan: Plan) -> Iterator[Case]:
@@ -111,7 +116,7 @@ def parameters(plan: Plan) -> Iterator[Case]:
     kinds = [("none", "none")] if len(plan.method.arrays) == 2 else [("none", "none"), ("drawn", "none"), ("none", "drawn")]
     for gamma, beta in kinds:
         label = f"gamma {'None' if gamma == 'none' else 'given'}, beta {'None' if beta == 'none' else 'given'}"
-        yield plan.rows("parameters", label, values.ordinary, 4, 10, gamma=gamma, beta=beta, quick=gamma == "none")
+        yield plan.rows("parameters", label, values.ordinary, 4, 10, gamma=gamma, beta=beta, quick=True)
         if "training" in plan.convention.options:
             yield plan.rows(
                 "parameters", f"{label}, evaluation", values.ordinary, 4, 10, gamma=gamma, beta=beta, training=False

@@ -49,6 +49,35 @@ def parameters(plan: Plan) -> Iterator[Case | None]:
             yield plan.example("parameters", f"example {k} without {name}", example, without=without, quick=k == 0)
 
 
+def options(plan: Plan) -> Iterator[Case | None]:
+    """Each option at values that no example has, where the method takes them."""
+    for k, example in enumerate(examples(plan)):
+        for name, value in _other_options(plan, example):
+            quick, along = k == 0, name in ("dim", "axis")
+            yield plan.example("options", f"example {k}, {name} {value}", example, quick=quick, **{name: value})
+            if along:  # where all axes are alike, one that is taken for another raises nothing
+                alike = (4,) * len(example["shape"])
+                label = f"example {k}, {name} {value}, axes of 4"
+                yield plan.example("options", label, example, shape=alike, quick=quick, **{name: value})
+
+
+def _other_options(plan: Plan, example: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """training and eps have strata of their own; a negative axis is None in PyTorch's weight norm: none is asked for."""
+    asked = {name: example[name] for name in plan.convention.options if name in example}
+    for name, value in plan.options_of(asked).items():
+        if name in ("training", "eps") or name in plan.fixed:
+            continue
+        if name in ("dim", "axis"):
+            others: tuple[Any, ...] = (*range(len(example["shape"])), None)
+        elif isinstance(value, bool):
+            others = (not value,)
+        elif isinstance(value, int):
+            others = (1, 2, value + 1, value + 2)
+        else:
+            others = (value / 2, 3 * value) if isinstance(value, float) else ()
+        yield from ((name, other) for other in dict.fromkeys(others) if other != value)
+
+
 def sizes(plan: Plan) -> Iterator[Case | None]:
     """One axis after the other at lengths around block sizes, where the method takes them."""
     for k, example in enumerate(examples(plan)):
@@ -69,6 +98,7 @@ def magnitudes(plan: Plan) -> Iterator[Case | None]:
                 draw = _scaled(scale)
                 quick = scale == 30.0 or k == 0
                 yield plan.example("magnitudes", f"example {k}, values of {scale:g}", example, draw=draw, quick=quick)
+        yield plan.example("magnitudes", f"example {k}, zeros", example, draw=_scaled(0.0), quick=k == 0)
         if "eps" in plan.convention.options and form.normal < 1e-20:  # what is floored beside eps shows where both are small
             label = f"example {k}, values of 0.001, eps 1e-09"
             yield plan.example("magnitudes", label, example, draw=_scaled(1e-3), quick=k == 0, eps=1e-9)
@@ -167,6 +197,7 @@ def _given(stratum: Callable[[Plan], Iterator[Case | None]]) -> Callable[[Plan],
 STRATA: dict[str, Callable[[Plan], Iterator[Case]]] = {
     "ordinary": _given(ordinary),
     "parameters": _given(parameters),
+    "options": _given(options),
     "spectra": _given(spectra),
     "cotangents": _given(cotangents),
     "magnitudes": _given(magnitudes),

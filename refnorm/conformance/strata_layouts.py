@@ -12,10 +12,17 @@ from .plan import Plan
 
 
 def layouts(plan: Plan) -> Iterator[Case]:
-    names = ("Fortran-ordered", "reversed", "every second entry", "rows apart", "offset by one", "channels last")
+    names = (
+        "Fortran-ordered", "reversed", "every second entry", "rows apart", "offset by one", "channels last",
+        "channels last, offset by one",
+    )  # fmt: skip
     for name in names:
-        for rows, n in ((4, 12), (3, 70)):
-            yield plan.rows("layouts", f"{name}, rows of {n}", values.ordinary, rows, n, spatial=2, layout=name, quick=n == 12)
+        for rows, n, spatial in ((4, 12, 2), (3, 70, 1)):  # kernels with one stride a row take two axes alone
+            label, quick = f"{name}, rows of {n}", n == 12 or name == "rows apart"
+            yield plan.rows("layouts", label, values.ordinary, rows, n, spatial=spatial, layout=name, quick=quick)
+        if "training" in plan.convention.options:
+            label, quick = f"{name}, evaluation", name == "every second entry"
+            yield plan.rows("layouts", label, values.ordinary, 4, 12, spatial=2, layout=name, quick=quick, training=False)
     equal = plan.rows("layouts", "broadcast", values.ordinary, 4, 12, layout="broadcast")
     yield equal.replaced(**{plan.convention.arrays[0]: np.repeat(equal.x[:1], equal.x.shape[0], axis=0)})
     for dy in ("ones", "alike"):  # y.sum().backward(), a bias added to y

@@ -17,7 +17,7 @@ LENGTHS = (
     768, 1000, 1023, 1024, 1025, 1280, 1536, 2047, 2048, 2049, 2560, 3001, 3072, 4095, 4096, 4097,
 )  # fmt: skip
 LONG = (5000, 5120, 7168, 8191, 8192, 8193, 12288, 16384, 16385, 32769, 65535, 65536, 65537)
-BOTH = ((130, 1030), (1030, 130), (4100, 70))
+BOTH = ((67, 4099), (1030, 130), (4100, 70))
 """Many rows of many entries ..."""
 PARTIAL = ((260, 520), (97, 4097), (65, 8193))
 """... where a parameter has as many: kernels choose fewer partial sums of its gradient where rows are long."""
@@ -33,7 +33,7 @@ SPREADS: tuple[Spread, ...] = ("even", "first", "last")
 def lengths(plan: Plan) -> Iterator[Case]:
     """Powers of two, their neighbours, primes: where a block, a warp or a tile ends."""
     for k, n in enumerate((*LENGTHS, *(LONG if plan.heavy else ()))):
-        rows = 3 if n < 2000 else 2
+        rows = 3 if n < 2000 or k % 2 else 2
         spread = SPREADS[k % 3]
         yield plan.rows("lengths", f"rows of {n}", values.ordinary, rows, n, spread=spread, quick=n in QUICK_LENGTHS)
     for n in PAST if plan.heavy else PAST[:6]:
@@ -43,22 +43,22 @@ def lengths(plan: Plan) -> Iterator[Case]:
             if shape not in seen:  # of several axes each is the long one once
                 seen.add(shape)
                 label, quick = f"rows of {n}, the last entry large, {spread}", n == 65537 and spread == "even"
-                yield plan.rows("lengths", label, draw, 2, n, spread=spread, quick=quick)
+                yield plan.rows("lengths", label, draw, 2, n, spread=spread, dy="last", quick=quick)
 
 
 def many_rows(plan: Plan) -> Iterator[Case]:
-    """Row counts past every grid limit, 65,535 among them; few entries a row."""
-    for k, rows in enumerate((*ROWS, *(MANY if plan.heavy else ()))):
-        n = 5 if rows < 4000 else 3
-        spread = SPREADS[k % 3]
-        yield plan.rows("many rows", f"{rows} rows of {n}", values.ordinary, rows, n, spread=spread, quick=rows in QUICK_ROWS)
-    for spread in ("first", "last") if plan.heavy else ():  # samples, and channels
-        if spread == "first" or shaped(plan.method, 65541, 3, "first").x != shaped(plan.method, 65541, 3, "last").x:
-            label = f"65541 rows of 3, {spread}"
-            yield plan.rows("many rows", label, values.ordinary, 65541, 3, spread=spread, quick=True)
+    """Row counts past every grid limit, 65,535 among them, of few entries a row; and many rows of many."""
     along_rows = plan.method.name in TRAILING
     for rows, n in ((*BOTH, *PARTIAL) if along_rows else BOTH) if plan.heavy else ():
         yield plan.rows("many rows", f"{rows} rows of {n}", values.ordinary, rows, n, quick=rows == 1030)
+    for k, rows in enumerate((*ROWS, *(MANY if plan.heavy else ()))):
+        n, dy, spread = (5, "drawn", SPREADS[k % 3]) if rows < 4000 else (3, "last", SPREADS[k % 3])
+        quick = rows in QUICK_ROWS
+        yield plan.rows("many rows", f"{rows} rows of {n}", values.ordinary, rows, n, spread=spread, dy=dy, quick=quick)
+    for spread in ("first", "last") if plan.heavy else ():  # samples, and channels
+        if spread == "first" or shaped(plan.method, 65541, 3, "first").x != shaped(plan.method, 65541, 3, "last").x:
+            label = f"65541 rows of 3, {spread}"
+            yield plan.rows("many rows", label, values.ordinary, 65541, 3, spread=spread, dy="last", quick=True)
 
 
 def shapes(plan: Plan) -> Iterator[Case]:

@@ -17,7 +17,7 @@ def momentum(plan: Plan) -> Iterator[Case]:
     if "momentum" not in plan.convention.options:
         return
     for k, m in enumerate((0.1, 0.9, 0.3, 0.01, 0.99, 0.0, 1.0)):
-        yield plan.rows("momentum", f"momentum {m:g}", values.ordinary, 3, 4 + k, momentum=m, quick=k < 3)
+        yield plan.rows("momentum", f"momentum {m:g}", values.ordinary, 3, 4 + k, momentum=m, quick=k < 3 or m in (0.0, 1.0))
     yield plan.rows("momentum", "two values a channel", values.ordinary, 3, 2, momentum=0.3, spread="first", quick=True)
     yield plan.rows("momentum", "the fresh state", values.ordinary, 3, 6, momentum=0.3, running="fresh", quick=True)
     if plan.stateless:

@@ -71,6 +71,7 @@ def _local_response_backward(dy: Any, saved: divisive.Saved, *, x, size, alpha, 
     examples=(
         {"shape": (3, 6, 4), "alpha": 2.0, "size": 3},
         {"shape": (5, 7), "alpha": 1.5, "size": 4},
+        {"shape": (2, 3), "alpha": 0.7, "size": 9},
         {"shape": (5, 7), "alpha": 1.5, "size": 4, "dialect": "onnx"},
         {"shape": (2, 3, 5), "alpha": 0.3, "size": 4, "dialect": "krizhevsky", "channel_axis": -1},
     ),
