@@ -85,7 +85,8 @@ class Library:
         from .jit import cuda
 
         stored = STORED[dtype] if dtype == BFLOAT16 else dtype
-        array = cuda.device_array(shape if math.prod(shape) else (1,), stored, stream=self.stream())
+        with reported():
+            array = cuda.device_array(shape if math.prod(shape) else (1,), stored, stream=self.stream())
         return Span(pointer_of(array), shape, c_strides(shape), dtype, self, array)
 
     def given_back(self, span: Span) -> Any:

@@ -52,13 +52,17 @@ def current(device: int | None) -> Iterator[None]:
         yield
 
 
+DRIVERS_ERRORS = ("CudaAPIError", "CUDAError")
+"""Numba's for copies and allocations, cuda.core's for launches."""
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """The driver's own errors in words.  RuntimeError: such a context does not come back within the process."""
     try:
         yield
     except Exception as error:
-        if type(error).__name__ != "CudaAPIError":
+        if type(error).__name__ not in DRIVERS_ERRORS:
             raise
         raise RuntimeError(
             f"the CUDA driver reports {error}: out of memory, or a context that was lost to an earlier error (perhaps another "

@@ -14,6 +14,7 @@ import numpy as np
 from refnorm.anatomy.precision import BFLOAT16, NAMES, Elsewhere
 
 from .arrays import STORED, Library, Span, c_strides, pointer_of
+from .device import reported
 
 
 class Torch(Library):
@@ -155,5 +156,6 @@ def on_device(value: Any, library: Library, argument: str) -> Span:
         return value
     host = np.ascontiguousarray(value)
     stored = host.view(STORED.get(host.dtype, host.dtype))
-    array = cuda.to_device(stored.reshape(-1) if stored.size else np.zeros(1, stored.dtype), stream=library.stream())
+    with reported():
+        array = cuda.to_device(stored.reshape(-1) if stored.size else np.zeros(1, stored.dtype), stream=library.stream())
     return Span(pointer_of(array), np.shape(value), c_strides(np.shape(value)), host.dtype, library, array)

@@ -2,10 +2,13 @@
 pytest -p tests.kernels.cuda.simulator tests/kernels/cuda/in_libraries.py
 """
 
+import types
+
 import numpy as np
 import pytest
 from numba import cuda
 from numba.cuda.simulator import kernel as simulated_kernel
+from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
 import refnorm as rn
 from refnorm.bench import cuda_cells
@@ -156,16 +159,69 @@ def test_strides_in_entries():
     assert c_strides((2, 3, 4)) == (12, 4, 1) and c_strides(()) == ()
 
 
-def test_a_lost_context_is_said_so(monkeypatch):
-    class CudaAPIError(Exception):
-        pass
+LOST = {
+    "in a launch": (simulated_kernel.FakeCUDAKernel, "__call__", "CUDAError"),
+    "in a copy there": (cuda, "to_device", "CudaAPIError"),
+    "in an allocation": (cuda, "device_array", "CudaAPIError"),
+    "in a copy back": (FakeCUDAArray, "copy_to_host", "CudaAPIError"),
+}
+
+
+@pytest.mark.parametrize("where", LOST)
+@pytest.mark.parametrize("name", ["layer_norm", "iterative_norm"])
+def test_a_lost_context_is_said_so(name, where, monkeypatch):
+    """By the names of the drivers' own errors: Numba's, and cuda.core's, which launches."""
+    place, function, error = LOST[where]
 
     def lost(*_, **__):
-        raise CudaAPIError("[700] CUDA_ERROR_ILLEGAL_ADDRESS")
+        raise type(error, (Exception,), {})("[700] CUDA_ERROR_ILLEGAL_ADDRESS")
 
-    monkeypatch.setattr(simulated_kernel.FakeCUDAKernel, "__call__", lost)
+    monkeypatch.setattr(place, function, lost)
     with pytest.raises(RuntimeError, match=r"CUDA_ERROR_ILLEGAL_ADDRESS.*needs a new process"):
-        rn.layer_norm(np.ones((2, 4)), backend="cuda")
+        rn.NORMS[name].forward(np.ones((3, 2)), backend="cuda")
+
+
+def test_the_drivers_errors_have_these_names():
+    from cuda.core._utils.cuda_utils import CUDAError
+    from numba.cuda.cudadrv import error as simulated
+
+    from refnorm.kernels.cuda.device import DRIVERS_ERRORS
+
+    assert DRIVERS_ERRORS == ("CudaAPIError", CUDAError.__name__) and hasattr(simulated, "CudaSupportError")
+
+
+class Foreign:
+    """Another library's array that has DLPack alone, on a device of this kind."""
+
+    def __init__(self, array, kind):
+        self.array, self.kind = array, kind
+
+    def __dlpack__(self, **given):
+        return self.array.__dlpack__()
+
+    def __dlpack_device__(self):
+        return self.kind, 0
+
+
+def test_what_has_dlpack_alone_is_read_in_place(monkeypatch):
+    from cuda.core.utils import StridedMemoryView
+
+    room, asked = np.arange(24, dtype=np.float32).reshape(3, 8), []
+    x = room[:, ::2]
+    of_host = StridedMemoryView.from_dlpack
+    seen = lambda value, stream_ptr: asked.append(stream_ptr) or of_host(value.array, stream_ptr=stream_ptr)  # noqa: E731
+    monkeypatch.setattr("cuda.core.utils.StridedMemoryView", types.SimpleNamespace(from_dlpack=seen))
+    for kind in (2, 13):                             # CUDA, CUDA managed
+        span = adopt(Foreign(x, kind), "x")
+        assert span.pointer == x.ctypes.data and span.strides == (8, 2) and span.shape == (3, 4)
+        np.testing.assert_allclose(host(rn.layer_norm(Foreign(x, kind), backend="cuda")), rn.layer_norm(x), atol=1e-6)
+    assert set(asked) == {-1}
+
+
+@pytest.mark.parametrize(("kind", "words"), [(1, "on the host"), (10, "on DLPack's device type 10")])
+def test_what_lies_elsewhere_is_refused(kind, words):
+    with pytest.raises(TypeError, match=f"x is a Foreign {words}; it must be on a CUDA device, or a NumPy array"):
+        rn.layer_norm(Foreign(np.ones((2, 4), np.float32), kind), backend="cuda")
 
 
 def test_calls_run_on_the_caller_s_device(monkeypatch):
@@ -241,3 +297,26 @@ def test_what_the_bench_times_is_the_method(name):
             np.testing.assert_allclose(host(a), b, atol=2e-5)
         assert ready.calls["forward"]["ours"](k) is ready.calls["backward"]["ours"](k) is None
     assert ready.moved["forward"] in (2, 3) and ready.moved["backward"] in (3, 5) and not ready.failed
+
+
+MEMORY = {
+    "channels last": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1),
+    "samples within channels": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 0, 1)), 1, 0),
+    "positions first": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 2, 0)), 0, 2),
+    "with gaps": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+}
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+@pytest.mark.parametrize("name", ["batch_whitening_cholesky", "group_whitening_iterative"])
+def test_whitening_in_any_order_of_memory(name, memory):
+    """In place where blocks can be read so, or by way of a copy: the same numbers."""
+    method, options = rn.NORMS[name], {"num_groups": 2, "eps": 0.1}
+    x, dy, gamma, beta = drawn((3, 4, 2, 3), (3, 4, 2, 3), 4, 4)
+    given = Tensor(MEMORY[memory](x))
+    y, cache, *_ = method.forward(given, Tensor(gamma), Tensor(beta), **options, backend="cuda")
+    right, right_cache, *_ = method.forward(x, gamma, beta, **options)
+    np.testing.assert_allclose(host(y), right, atol=2e-6)
+    gradients = method.backward(Tensor(MEMORY["channels last"](dy)), cache, backend="cuda")
+    for found, wanted in zip(gradients, method.backward(dy, right_cache), strict=True):
+        np.testing.assert_allclose(host(found), wanted, atol=1e-5)

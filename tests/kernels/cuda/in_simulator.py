@@ -238,21 +238,6 @@ def test_whitening_is_accurate_at_any_ratio_of_mean_to_deviation(name, ratio):
     compare(name, *drawn(rn.NORMS[name], (12, 5), {"eps": 1e-3}, np.float32, shift=ratio), growth=2)
 
 
-MEMORY = {
-    "channels last": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1),
-    "samples within channels": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 0, 1)), 1, 0),
-    "positions first": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 2, 0)), 0, 2),
-    "with gaps": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
-}
-
-
-@pytest.mark.parametrize("memory", MEMORY)
-@pytest.mark.parametrize("name", ["batch_whitening_cholesky", "group_whitening_iterative"])
-def test_whitening_in_any_order_of_memory(name, memory):
-    arguments, dy = drawn(rn.NORMS[name], (3, 4, 2, 3), {"num_groups": 2, "eps": 0.1}, np.float32)
-    compare(name, {**arguments, "x": MEMORY[memory](arguments["x"])}, MEMORY["channels last"](dy))
-
-
 def test_a_covariance_without_a_factor_is_refused_in_the_reference_s_words():
     x = np.repeat(np.random.default_rng(0).normal(size=(9, 2)), 2, axis=1)           # channels in pairs
     for options in ({"eps": 0.0}, {"state": rn.batch_whitening_cholesky.state(covariance=-1.0), "training": False}):
