@@ -23,7 +23,7 @@ right throughout, and so are rms_norm and spectral norm, F.normalize, F.local_re
       of any type: dgamma, dbeta are     float16                                        2048             4097
       summed in 16 bits (one thread)
     F.batch_norm, bfloat16, float32      4097 x 1 under y.sum().backward(): dbeta       4096             4097
-      parameters: dbeta is rounded       (dy has strides of 0; contiguous ones: 4097)
+      parameters: dbeta is rounded       (dy has strides of 0; contiguous ones: 4097; F.instance_norm as well)
     F.batch_norm, bfloat16 throughout:   [3, 4], running mean -2, momentum 0.3          -0.3438          -0.3500
       momentum is rounded
     _weight_norm of a middle axis or     bfloat16 v = [1, 2, 2], dy = [2, 3, 3]: dv[1]  -0.0469          -0.0370
