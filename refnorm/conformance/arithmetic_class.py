@@ -24,7 +24,7 @@ def explaining(findings: list[Finding], dialect: str, casts: int) -> str:
     """The one class under whose bounds each of these failing results would pass; "" where there is none."""
     failing = [f for f in findings if f.observed is not None and f.case.training and _is_result(f)]
     failing = sorted(failing, key=lambda f: f.case.x.size)[:40]
-    fits = [mode for mode in WORDS if failing and all(_passes(f, mode, dialect, casts) for f in failing)]
+    fits = [mode for mode in WORDS if failing and all(passes(f, mode, dialect, casts) for f in failing)]
     return fits[0] if fits else ""
 
 
@@ -40,7 +40,8 @@ def _is_result(finding: Finding) -> bool:
     return finding.name == "y" or state or (finding.name[:1] == "d" and " " not in finding.name)
 
 
-def _passes(finding: Finding, mode: str, dialect: str, casts: int) -> bool:
+def passes(finding: Finding, mode: str, dialect: str, casts: int) -> bool:
+    """Is it within the bounds of that class?"""
     declared = finding.case.arithmetic
     if mode == "narrow":
         return declared.compute == np.float64 and _as_if_cast(finding, dialect, casts)

@@ -25,6 +25,7 @@ from .session import Progress, Session
 from .trial import PATIENCE
 
 NUMERIC = tuple(s for s, group in GROUP_OF.items() if group in ("numerics", "size", "real"))
+Modes = dict[tuple[str, str], str]
 SEARCH = 8.0
 """Seconds for making counterexamples smaller, over all failures."""
 
@@ -75,28 +76,35 @@ def failure_of(session: Session, outcome: Outcome, seconds: float = 2.0) -> Fail
     return _failure(session, outcome, CHECKS[outcome.check], seconds, _arithmetic(session, outcome.failures))
 
 
-def _arithmetic(session: Session, failing: list[Finding]) -> dict[str, str]:
-    """The class that explains each result; one-pass where ordinary values are right and errors grow like kappa^2."""
-    if not session.has_rows() or not failing or not session.plain:
+def _arithmetic(session: Session, failing: list[Finding]) -> Modes:
+    """By type and result, the class that explains it."""
+    if not session.has_rows() or not session.plain:
         return {}
-    growth = max(session.examination.accuracy.growth.values(), default=0.0)
-    if growth >= 1.5 and all(f.case.stratum in NUMERIC for f in failing if f.observed is not None and f.name == "y"):
+    of_type = {dtype: [f for f in failing if f.case.dtype == dtype] for dtype in dict.fromkeys(f.case.dtype for f in failing)}
+    return {(dtype, name): mode for dtype, mine in of_type.items() for name, mode in _of_type(session, dtype, mine).items()}
+
+
+def _of_type(session: Session, dtype: str, failing: list[Finding]) -> dict[str, str]:
+    """One-pass where errors grow like kappa^2, and ordinary values are right or as far off as one-pass allows."""
+    growth, wrong = session.examination.accuracy.growth.get(dtype, 0.0), [f for f in failing if f.name == "y"]
+    ordinary = [f for f in wrong if f.observed is not None and f.case.stratum not in NUMERIC]
+    if growth >= 1.5 and all(arithmetic_class.passes(f, "one-pass", session.dialect, session.casts) for f in ordinary):
         return dict.fromkeys((f.name for f in failing), "one-pass")
     found = arithmetic_class.by_result(failing, session.dialect, session.casts)
     rounded = "casts" in session.spoken.traits  # y is explained by where it is rounded
     return {name: mode for name, mode in found.items() if mode != "one-pass" and not (rounded and name == "y")}
 
 
-def _failure(session: Session, outcome: Outcome, run: Check, seconds: float, modes: dict[str, str]) -> Failure:
+def _failure(session: Session, outcome: Outcome, run: Check, seconds: float, modes: Modes) -> Failure:
     first = outcome.smallest
     small = first
     if run.on is not None and session.hung == 0:
         small = minimize(first, lambda case: _clearly(_again(session, run, first, case), first), seconds, session.seed)
     diagnosis = _only_in_memory(session, outcome, run) or explain(session, outcome.failures) or explain(session, [first])
-    known = {f.name for f in outcome.failures if f.name in modes}
+    known = {(f.name, modes[f.case.dtype, f.name]) for f in outcome.failures if (f.case.dtype, f.name) in modes}
     if diagnosis:  # a gradient has causes of its own, beside a variance that is poor
-        known -= {name for name in known if name != "y" and modes[name] == "one-pass"}
-    named = dict.fromkeys(arithmetic_class.WORDS[modes[name]] for name in sorted(known))
+        known = {(name, mode) for name, mode in known if name == "y" or mode != "one-pass"}
+    named = dict.fromkeys(arithmetic_class.WORDS[mode] for _, mode in sorted(known))
     if named and outcome.stage not in ("facts", "dialect", "contract"):
         diagnosis = "; ".join(named)
     elif run.identifier.startswith("size.") and "whole blocks" not in diagnosis:
