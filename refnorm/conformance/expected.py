@@ -157,12 +157,15 @@ class Expectation:
         return expected
 
     def _loops(self) -> np.ndarray | None:
-        """y by refnorm.oracles' loops, rounded to float64; None where there are none, or too many entries."""
+        """y by refnorm.oracles' loops, rounded to float64; None where there are none, too many entries, or 0 / 0."""
         from refnorm import oracles
 
         if self.case.x.size > TINY or self.case.norm not in oracles.LOOPS:
             return None
-        return oracles.to_float64(oracles.exact(self.case.norm, self.arguments)[0])
+        try:
+            return oracles.to_float64(oracles.exact(self.case.norm, self.arguments)[0])
+        except ZeroDivisionError:  # NumPy's NaN is not judged
+            return None
 
     @staticmethod
     def _doubled(expected: Expected, needed: bool) -> Expected:

@@ -98,7 +98,8 @@ def planned(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> Plan
     numbered = [None if v is None else _numbered(np.shape(v)) for v in call.parameters]
     along = [None if v is None else call.layout.along(v, name) for v in numbered]
     lengths = np.broadcast_shapes((1,) * laid.ndim, *(np.shape(a) for a in along if a is not None))
-    form = form_of(laid, call.part, lengths)
+    training = arguments.get("training", True)
+    form = form_of(laid, call.part, lengths, training)
     if form is None:
         raise NoKernel(_absent(method, f"{triple.x} of shape {x.shape}, parameters along {lengths}, in this order of memory"))
     recover: Any = triple.recovery.forward
@@ -107,8 +108,8 @@ def planned(method: Method, arguments: Mapping[str, Any], x: np.ndarray) -> Plan
     scale = form.parameter(np.full((1,) * laid.ndim, unit), np.float64)
     places = [None if a is None else _out_of_order(form.parameter(a, np.intp)) for a in along]
     return Plan(
-        replace(call, parameters=none), form, recipe, eps, arguments.get("training", True),
-        unit, call.recovery_options.get("offset", 0.0), (*places, None, None)[:2], (scale, np.zeros_like(scale)),
+        replace(call, parameters=none), form, recipe, eps, training, unit,
+        call.recovery_options.get("offset", 0.0), (*places, None, None)[:2], (scale, np.zeros_like(scale)),
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ FAMILIES = {
     "columns": re.compile(r"(?P<b>b?)(?P<B>B?)(?P<m>m)(?P<c>[bB]?)(?P<n>[mM]?)"),
     "planes": re.compile(r"(?P<b>b?)(?P<B>B?)(?P<m>[mM]??)(?P<c>[bB]??)(?P<n>m?)"),
 }
+EVALUATED = ("columns", "planes")
 SHORT = 16
 """Pieces of fewer entries are read as groups of columns: a vector of 16 lanes spans several."""
 
@@ -113,15 +114,19 @@ class Form:
         return laid.transpose(*range(lead), *(lead + a for a in self.inverse)).reshape(*saved.shape[:lead], -1)
 
 
-def form_of(x: np.ndarray, part: Partition, run: tuple[int, ...]) -> Form | None:
+def form_of(x: np.ndarray, part: Partition, run: tuple[int, ...], training: bool = True) -> Form | None:
     """The form of x, with parameters of lengths `run` along its axes; None where no family reads it.
 
-    In the order of its memory, or in that of its axes, for which it is copied.
+    In the order of its memory, or in that of its axes, for which it is copied.  In evaluation no family but those whose kernels
+    take statistics that are given.
     """
-    return _form_in(memory_order(x), x, part, run) or _form_in(tuple(range(x.ndim)), x, part, run)
+    own = tuple(range(x.ndim))
+    return _form_in(memory_order(x), x, part, run, training) or _form_in(own, x, part, run, training)
 
 
-def _form_in(order: tuple[int, ...], x: np.ndarray, part: Partition, run: tuple[int, ...]) -> Form | None:
+def _form_in(
+    order: tuple[int, ...], x: np.ndarray, part: Partition, run: tuple[int, ...], training: bool
+) -> Form | None:
     owner = owners(part)
     fine = [p for axis in order for p in range(len(part.fine)) if owner[p] == axis]
     samples = part.order[2]
@@ -143,7 +148,7 @@ def _form_in(order: tuple[int, ...], x: np.ndarray, part: Partition, run: tuple[
     }  # fmt: skip
     for family, pattern in FAMILIES.items():
         found = pattern.fullmatch(word)
-        if found is None:
+        if found is None or not (training or family in EVALUATED):
             continue
         size = {name: math.prod(spans[slice(*found.span(name))]) for name in found.groupdict()}
         along = {name: size[name] if text.isupper() else 1 for name, text in found.groupdict().items()}
