@@ -88,6 +88,15 @@ def test_arrays_of_different_types():
             np.testing.assert_allclose(a, b, rtol=2e-3 if a.dtype == np.float16 else 1e-5, atol=1e-5)
 
 
+def test_one_channel_in_evaluation_is_normalized_by_its_state():
+    """x lies as rows of one channel would, whose kernels know no statistics but their own."""
+    rng = np.random.default_rng(0)
+    x, dy, gamma, beta = rng.normal(size=(4, 3, 1))
+    method = rn.NORMS["conditional_batch_norm"]
+    given = {"gamma": gamma, "beta": beta, "state": method.state(np.full(1, 3.0), np.full(1, 4.0)), "training": False}
+    assert compare("conditional_batch_norm", {"x": x, **given}, dy, np.float64)
+
+
 @pytest.mark.parametrize("name", ["layer_norm", "group_norm", "instance_norm"])
 def test_nan_and_infinity_stay_in_their_block(name):
     options = {"num_groups": 2} if name == "group_norm" else {}
