@@ -80,15 +80,21 @@ def _arithmetic(session: Session, failing: list[Finding]) -> Modes:
     """By type and result, the class that explains it."""
     if not session.has_rows() or not session.plain:
         return {}
-    of_type = {dtype: [f for f in failing if f.case.dtype == dtype] for dtype in dict.fromkeys(f.case.dtype for f in failing)}
-    return {(dtype, name): mode for dtype, mine in of_type.items() for name, mode in _of_type(session, dtype, mine).items()}
+    growth, found = session.examination.accuracy.growth, Modes()
+    for dtype in sorted({f.case.dtype for f in failing}, key=lambda dtype: -growth.get(dtype, 0.0)):
+        mine = [f for f in failing if f.case.dtype == dtype]
+        modes = _of_type(session, mine, growth.get(dtype, 0.0) >= 1.5, "one-pass" in found.values())
+        found |= {(dtype, name): mode for name, mode in modes.items()}
+    return found
 
 
-def _of_type(session: Session, dtype: str, failing: list[Finding]) -> dict[str, str]:
-    """One-pass where errors grow like kappa^2, and ordinary values are right or as far off as one-pass allows."""
-    growth, wrong = session.examination.accuracy.growth.get(dtype, 0.0), [f for f in failing if f.name == "y"]
-    ordinary = [f for f in wrong if f.observed is not None and f.case.stratum not in NUMERIC]
-    if growth >= 1.5 and all(arithmetic_class.passes(f, "one-pass", session.dialect, session.casts) for f in ordinary):
+def _of_type(session: Session, failing: list[Finding], steep: bool, shared: bool) -> dict[str, str]:
+    """One-pass where errors grow like kappa^2 and ordinary values are right or as far off as one-pass allows; where they do
+    so in another type, if all that fails here is no farther off."""
+    wrong = [f for f in failing if f.name == "y" and f.observed is not None]
+    told = [f for f in wrong if f.case.stratum not in NUMERIC] if steep else wrong
+    within = all(arithmetic_class.passes(f, "one-pass", session.dialect, session.casts) for f in told)
+    if within and (steep or (shared and told)):
         return dict.fromkeys((f.name for f in failing), "one-pass")
     found = arithmetic_class.by_result(failing, session.dialect, session.casts)
     rounded = "casts" in session.spoken.traits  # y is explained by where it is rounded
