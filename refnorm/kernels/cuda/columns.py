@@ -13,7 +13,8 @@ statistics (3, B C / K), float64: mean, variance, 1 / std.
 A thread block reads `blockDim.x` vectors of adjacent columns in a strip of rows, blockDim.y rows at a time, so that every
 access is of 16 bytes and adjacent threads read adjacent vectors.  The shape decides how many strips; their sums are added in
 order.  All strips of a column are shifted by the same entry, the column's first, so that merging their moments is adding their
-sums; columns of a group are merged by Chan's rule, the mean of the means and the variance within and between them.
+sums; columns of a group are merged by Chan's rule, the mean of the means and the variance within and between them.  Where all
+rows of some columns stay in a cache one thread block does all of it (columns_team.py).
 """
 
 from __future__ import annotations
@@ -73,31 +74,37 @@ def strip_of(rows: Any, strips: Any) -> Any:
 
 @cuda.jit(device=True)
 def down_the_block(a: Any, b: Any, shared: Any) -> Any:
-    """a and b summed over threadIdx.y, in order, for the threads of row 0; shared (2, MOST_THREADS) float64."""
-    x, width = cuda.threadIdx.x, cuda.blockDim.x
-    cuda.syncthreads()                               # whoever still reads what was here before
-    shared[0, cuda.threadIdx.y * width + x] = a
-    shared[1, cuda.threadIdx.y * width + x] = b
-    cuda.syncthreads()
-    if cuda.threadIdx.y == 0:
-        for k in range(1, cuda.blockDim.y):
-            a += shared[0, k * width + x]
-            b += shared[1, k * width + x]
+    """a and b summed over threadIdx.y, halves upon halves, for the threads of row 0; shared (2, threads) float64.
+
+    blockDim.y is a power of two.
+    """
+    x, y, width = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockDim.x
+    half = cuda.blockDim.y // 2
+    while half > 0:
+        cuda.syncthreads()                           # whoever still reads what was here before
+        if half <= y < 2 * half:
+            shared[0, y * width + x], shared[1, y * width + x] = a, b
+        cuda.syncthreads()
+        if y < half:
+            a += shared[0, (y + half) * width + x]
+            b += shared[1, (y + half) * width + x]
+        half //= 2
     return a, b
 
 
 @cache
-def squares_of_strips(width: int, number: Any) -> Any:
-    """sums (B, strips, 2, C): sum(x - pivot) and sum((x - pivot)^2) of each column, the pivot its first entry."""
-    fetch = loads(width)
+def squares_down(width: int, number: Any, again: bool = False) -> Any:
+    """sums (B, strips, 2, C): sum(x - pivot) and sum((x - pivot)^2) of each column from column `at` on, the pivot its first
+    entry, over rows first .. last, strip s; by one thread block, with `shared` as in down_the_block."""
+    fetch = loads(width, again)
 
-    @cuda.jit(launch_bounds=(MOST_THREADS, 2))
-    def columns_squares(operation: Any, x: Any, rows: Any, columns: Any, strips: Any, aligned: Any, sums: Any) -> None:
-        shared = cuda.shared.array((2, MOST_THREADS), float64)
+    @cuda.jit(device=True)
+    def squares_of(
+        operation: Any, x: Any, rows: Any, columns: Any, aligned: Any, b: Any, s: Any, first: Any, last: Any, at: Any,
+        shared: Any, sums: Any,
+    ) -> None:  # fmt: skip
         entry, pivot = cuda.local.array(width, number), cuda.local.array(width, number)
         total, squares = cuda.local.array(width, float64), cuda.local.array(width, float64)
-        b, first, last = strip_of(rows, strips)
-        at = (int64(cuda.blockIdx.y) * cuda.blockDim.x + cuda.threadIdx.x) * width
         fetch(pivot, 0, x, b * rows * columns, at, columns, aligned, number(0))
         for j in range(width):
             if operation == RMS:
@@ -112,8 +119,23 @@ def squares_of_strips(width: int, number: Any) -> Any:
         for j in range(width):
             whole, square = down_the_block(total[j], squares[j], shared)
             if cuda.threadIdx.y == 0 and at + j < columns:
-                s = int64(cuda.blockIdx.x) % strips
                 sums[b, s, 0, at + j], sums[b, s, 1, at + j] = whole, square
+
+    return squares_of
+
+
+@cache
+def squares_of_strips(width: int, number: Any) -> Any:
+    """sums as in squares_down, a thread block a strip."""
+    squares_of = squares_down(width, number)
+
+    @cuda.jit(launch_bounds=(MOST_THREADS, 2))
+    def columns_squares(operation: Any, x: Any, rows: Any, columns: Any, strips: Any, aligned: Any, sums: Any) -> None:
+        shared = cuda.shared.array((2, MOST_THREADS), float64)
+        b, first, last = strip_of(rows, strips)
+        at = (int64(cuda.blockIdx.y) * cuda.blockDim.x + cuda.threadIdx.x) * width
+        s = int64(cuda.blockIdx.x) % strips
+        squares_of(operation, x, rows, columns, aligned, b, s, first, last, at, shared, sums)
 
     return columns_squares
 
@@ -163,20 +185,18 @@ def settle_groups(operation: Any, x: Any, rows: Any, columns: Any, k: Any, eps: 
 
 
 @cache
-def apply_to_strips(width: int, number: Any) -> Any:
-    """y from x and the statistics; also the whole forward in evaluation."""
+def apply_down(width: int, number: Any) -> Any:
+    """y of the columns from `at` on in rows first .. last."""
     fetch, put = loads(width), stores(width)
 
-    @cuda.jit(launch_bounds=(MOST_THREADS, 2))
-    def columns_apply(
-        x: Any, rows: Any, columns: Any, k: Any, strips: Any, aligned: Any, statistics: Any, gamma: Any, has_gamma: Any,
-        beta: Any, has_beta: Any, where: Any, offset: Any, factor: Any, y: Any,
+    @cuda.jit(device=True)
+    def apply(
+        x: Any, rows: Any, columns: Any, k: Any, aligned: Any, b: Any, first: Any, last: Any, at: Any, statistics: Any,
+        gamma: Any, has_gamma: Any, beta: Any, has_beta: Any, where: Any, offset: Any, factor: Any, y: Any,
     ) -> None:  # fmt: skip
         entry, high, r = cuda.local.array(width, number), cuda.local.array(width, number), cuda.local.array(width, number)
         drift, slope, shift = cuda.local.array(width, number), cuda.local.array(width, number), cuda.local.array(width, number)
         narrow = True
-        b, first, last = strip_of(rows, strips)
-        at = (int64(cuda.blockIdx.y) * cuda.blockDim.x + cuda.threadIdx.x) * width
         down = where[2] != 0                         # parameters down the columns: another one in each row
         for j in range(width):
             c = min(at + j, int64(columns - 1))
@@ -203,5 +223,23 @@ def apply_to_strips(width: int, number: Any) -> Any:
                     hat = (float64(entry[j]) - statistics[0, i]) * statistics[2, i]
                     entry[j] = hat * float64(slope[j]) + float64(shift[j])
             put(y, o, at, columns, aligned, entry, 0)
+
+    return apply
+
+
+@cache
+def apply_to_strips(width: int, number: Any) -> Any:
+    """y from x and the statistics; also the whole forward in evaluation."""
+    apply = apply_down(width, number)
+
+    @cuda.jit(launch_bounds=(MOST_THREADS, 2))
+    def columns_apply(
+        x: Any, rows: Any, columns: Any, k: Any, strips: Any, aligned: Any, statistics: Any, gamma: Any, has_gamma: Any,
+        beta: Any, has_beta: Any, where: Any, offset: Any, factor: Any, y: Any,
+    ) -> None:  # fmt: skip
+        b, first, last = strip_of(rows, strips)
+        at = (int64(cuda.blockIdx.y) * cuda.blockDim.x + cuda.threadIdx.x) * width
+        scale = (gamma, has_gamma, beta, has_beta, where, offset, factor)
+        apply(x, rows, columns, k, aligned, b, first, last, at, statistics, *scale, y)
 
     return columns_apply

@@ -54,22 +54,20 @@ def hat_of(value: Any, statistics: Any, i: Any, high: Any, r: Any, drift: Any, n
 
 
 @cache
-def sums_of_strips(width: int, number: Any) -> Any:
-    """sums (B, strips, 2, C): sum(s dy), sum(s dy xhat) of each column, s the row's scale (1 unless `down`)."""
-    fetch = loads(width)
+def sums_down(width: int, number: Any, again: bool = False) -> Any:
+    """sums (B, strips, 2, C): sum(s dy), sum(s dy xhat) of each column from `at` on over rows first .. last, strip `strip`, by
+    one thread block; s is the row's scale (1 unless `down`)."""
+    fetch = loads(width, again)
 
-    @cuda.jit(launch_bounds=(MOST_THREADS, 2))
-    def columns_sums(
-        dy: Any, x: Any, rows: Any, columns: Any, k: Any, strips: Any, aligned: Any, statistics: Any, down: Any, gamma: Any,
-        has_gamma: Any, where: Any, offset: Any, factor: Any, sums: Any,
+    @cuda.jit(device=True)
+    def sums_of(
+        dy: Any, x: Any, rows: Any, columns: Any, k: Any, aligned: Any, b: Any, strip: Any, first: Any, last: Any, at: Any,
+        statistics: Any, down: Any, gamma: Any, has_gamma: Any, where: Any, offset: Any, factor: Any, shared: Any, sums: Any,
     ) -> None:  # fmt: skip
-        shared = cuda.shared.array((2, MOST_THREADS), float64)
         entry, d = cuda.local.array(width, number), cuda.local.array(width, number)
         high, r, drift = cuda.local.array(width, number), cuda.local.array(width, number), cuda.local.array(width, number)
         total, along = cuda.local.array(width, float64), cuda.local.array(width, float64)
         narrow = True
-        b, first, last = strip_of(rows, strips)
-        at = (int64(cuda.blockIdx.y) * cuda.blockDim.x + cuda.threadIdx.x) * width
         for j in range(width):
             i = b * (columns // k) + min(at + j, int64(columns - 1)) // k
             mean, rstd = statistics[0, i], statistics[2, i]
@@ -93,8 +91,26 @@ def sums_of_strips(width: int, number: Any) -> Any:
         for j in range(width):
             whole, product = down_the_block(total[j], along[j], shared)
             if cuda.threadIdx.y == 0 and at + j < columns:
-                s = int64(cuda.blockIdx.x) % strips
-                sums[b, s, 0, at + j], sums[b, s, 1, at + j] = whole, product
+                sums[b, strip, 0, at + j], sums[b, strip, 1, at + j] = whole, product
+
+    return sums_of
+
+
+@cache
+def sums_of_strips(width: int, number: Any) -> Any:
+    """sums as in sums_down, a thread block a strip."""
+    sums_of = sums_down(width, number)
+
+    @cuda.jit(launch_bounds=(MOST_THREADS, 2))
+    def columns_sums(
+        dy: Any, x: Any, rows: Any, columns: Any, k: Any, strips: Any, aligned: Any, statistics: Any, down: Any, gamma: Any,
+        has_gamma: Any, where: Any, offset: Any, factor: Any, sums: Any,
+    ) -> None:  # fmt: skip
+        shared = cuda.shared.array((2, MOST_THREADS), float64)
+        b, first, last = strip_of(rows, strips)
+        at = (int64(cuda.blockIdx.y) * cuda.blockDim.x + cuda.threadIdx.x) * width
+        strip, scale = int64(cuda.blockIdx.x) % strips, (gamma, has_gamma, where, offset, factor)
+        sums_of(dy, x, rows, columns, k, aligned, b, strip, first, last, at, statistics, down, *scale, shared, sums)
 
     return columns_sums
 
@@ -136,20 +152,19 @@ def join(
 
 
 @cache
-def pull_back_strips(width: int, number: Any) -> Any:
+def pull_back_down(width: int, number: Any) -> Any:
+    """dx of the columns from `at` on in rows first .. last."""
     fetch, put = loads(width), stores(width)
 
-    @cuda.jit(launch_bounds=(MOST_THREADS, 2))
-    def columns_pull_back(
-        dy: Any, x: Any, rows: Any, columns: Any, k: Any, strips: Any, aligned: Any, statistics: Any, gamma: Any,
-        has_gamma: Any, where: Any, offset: Any, factor: Any, joint: Any, dx: Any,
+    @cuda.jit(device=True)
+    def pull_back(
+        dy: Any, x: Any, rows: Any, columns: Any, k: Any, aligned: Any, b: Any, first: Any, last: Any, at: Any, statistics: Any,
+        gamma: Any, has_gamma: Any, where: Any, offset: Any, factor: Any, joint: Any, dx: Any,
     ) -> None:  # fmt: skip
         entry, d, steep = cuda.local.array(width, number), cuda.local.array(width, number), cuda.local.array(width, number)
         high, constant = cuda.local.array(width, number), cuda.local.array(width, number)
         quotient = cuda.local.array(width, number)
         narrow = True
-        b, first, last = strip_of(rows, strips)
-        at = (int64(cuda.blockIdx.y) * cuda.blockDim.x + cuda.threadIdx.x) * width
         down = where[2] != 0
         for j in range(width):
             c = min(at + j, int64(columns - 1))
@@ -180,42 +195,21 @@ def pull_back_strips(width: int, number: Any) -> Any:
                     d[j] = statistics[2, i] * (float64(d[j]) * slope - joint[0, i] - hat * joint[1, i])
             put(dx, o, at, columns, aligned, d, 0)
 
+    return pull_back
+
+
+@cache
+def pull_back_strips(width: int, number: Any) -> Any:
+    pull_back = pull_back_down(width, number)
+
+    @cuda.jit(launch_bounds=(MOST_THREADS, 2))
+    def columns_pull_back(
+        dy: Any, x: Any, rows: Any, columns: Any, k: Any, strips: Any, aligned: Any, statistics: Any, gamma: Any,
+        has_gamma: Any, where: Any, offset: Any, factor: Any, joint: Any, dx: Any,
+    ) -> None:  # fmt: skip
+        b, first, last = strip_of(rows, strips)
+        at = (int64(cuda.blockIdx.y) * cuda.blockDim.x + cuda.threadIdx.x) * width
+        scale = (gamma, has_gamma, where, offset, factor)
+        pull_back(dy, x, rows, columns, k, aligned, b, first, last, at, statistics, *scale, joint, dx)
+
     return columns_pull_back
-
-
-@cuda.jit
-def add_columns(
-    blocks: Any, columns: Any, repeat: Any, period: Any, own: Any, factor: Any, sums: Any, wants_gamma: Any, dgamma: Any,
-    wants_beta: Any, dbeta: Any,
-) -> None:  # fmt: skip
-    """dgamma, dbeta (P, own) from the sums of the columns, `repeat` adjacent ones to a parameter; one warp an entry."""
-    shared = cuda.shared.array((2, WARP), float64)
-    q = int64(cuda.blockIdx.x)
-    p, first = q // own, q % own * repeat
-    total, along = float64(0), float64(0)
-    for n in range(cuda.threadIdx.x, blocks // period * repeat, cuda.blockDim.x):
-        b, c = n // repeat * period + p, first + n % repeat
-        total += sums[b, 0, 0, c]
-        along += sums[b, 0, 1, c]
-    total, along = block_sums(total, along, shared)
-    if cuda.threadIdx.x == 0:
-        if wants_gamma:
-            write(dgamma, q, along * factor)
-        if wants_beta:
-            write(dbeta, q, total)
-
-
-@cuda.jit
-def sums_along_rows(dy: Any, x: Any, rows: Any, columns: Any, k: Any, statistics: Any, sums: Any) -> None:
-    """Parameters down the columns: sums (2, B M), sum(dy) and sum(dy xhat) of each row; one thread block a row."""
-    shared = cuda.shared.array((2, WARP), float64)
-    bm = int64(cuda.blockIdx.x)
-    total, along = float64(0), float64(0)
-    for c in range(cuda.threadIdx.x, columns, cuda.blockDim.x):
-        i = bm // rows * (columns // k) + c // k
-        d = float64(read(dy, bm * columns + c))
-        total += d
-        along += d * ((float64(read(x, bm * columns + c)) - statistics[0, i]) * statistics[2, i])
-    total, along = block_sums(total, along, shared)
-    if cuda.threadIdx.x == 0:
-        sums[0, bm], sums[1, bm] = total, along

@@ -5,7 +5,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import columns, columns_backward, planes, planes_backward, planes_parts, rows, rows_backward, rows_long
+from . import (
+    columns,
+    columns_backward,
+    columns_parameters,
+    columns_team,
+    planes,
+    planes_backward,
+    planes_parts,
+    rows,
+    rows_backward,
+    rows_long,
+)
 from . import launch as limits
 from .arrays import Span
 from .contract import Work
@@ -172,15 +183,21 @@ def columns_where(form: Any) -> tuple[int, int, int, int, int]:
     return p, across, 0, 1, form.repeat
 
 
-def columns_of(s: Launch) -> tuple[int, int, int, int, limits.Columns]:
-    b, m, c = s.w.form.shape
-    k = 1 if s.w.form.family == "positions" else c // s.w.form.groups
-    return b, m, c, k, limits.columns(m, c, s.width, limits.LIMITS)
+def columns_of(s: Launch, arrays: int) -> tuple[int, int, int, int, limits.Columns, limits.Columns | None]:
+    """B, M, C, K, and how columns are read: in strips, and by a team where that can be."""
+    (b, m, c), down = s.w.form.shape, s.w.form.family == "positions"
+    k, strips = 1 if down else c // s.w.form.groups, limits.columns(m, c, s.width, limits.LIMITS)
+    team = limits.columns_team(m, c, k, s.width, arrays, limits.LIMITS) if s.w.training and not down else None
+    return b, m, c, k, strips, team
 
 
 def columns_forward(s: Launch, statistics: Any, y: Any) -> None:
-    w, (b, m, c, k, how) = s.w, columns_of(s)
+    w, (b, m, c, k, how, team) = s.w, columns_of(s, 1)
     aligned, scale = s.aligned(c), (*s.gamma, *s.beta, columns_where(w.form), *s.scale)
+    if team is not None:
+        given = (s.code, s.x, m, c, k, aligned, *scale, w.eps, y, s.totals(b, 1, 2, c), statistics)
+        s.start(columns_team.forward(*s.kind), team.team_grid(b), *given)
+        return
     if w.training:
         sums = s.totals(b, how.strips, 2, c)
         s.start(columns.squares_of_strips(*s.kind), how.grid(b), s.code, s.x, m, c, how.strips, aligned, sums)
@@ -191,22 +208,27 @@ def columns_forward(s: Launch, statistics: Any, y: Any) -> None:
 
 
 def columns_pull_back(s: Launch, dy: Any, statistics: Any, dx: Any, made: list[Any]) -> None:
-    w, (b, m, c, k, how), back = s.w, columns_of(s), columns_backward
+    w, (b, m, c, k, how, team), back = s.w, columns_of(s, 2), columns_backward
     down, scale = w.form.family == "positions", (*s.gamma, columns_where(w.form), *s.scale)
-    sums, joint = s.totals(b, how.strips, 2, c), s.totals(2, w.statistics)
-    read = (dy, s.x, m, c, k, how.strips, s.aligned(c), statistics)
-    s.start(back.sums_of_strips(*s.kind), how.grid(b), *read, down, *scale, sums)
-    s.start(back.add_strips, limits.thread_each(b * c, limits.LIMITS), c, how.strips, sums)
-    given = (s.code, w.training, m, c, k, statistics, down, *scale, w.eps, sums, joint)
-    s.start(back.join, limits.block_each(w.statistics), *given)
-    s.start(back.pull_back_strips(*s.kind), how.grid(b), *read, *scale, joint, dx)
+    sums, joint = s.totals(b, how.strips if team is None else 1, 2, c), s.totals(2, w.statistics)
+    if team is not None:
+        given = (s.code, dy, s.x, m, c, k, s.aligned(c), statistics, *scale, w.eps, dx, sums, joint)
+        s.start(columns_team.backward(*s.kind), team.team_grid(b), *given)
+    else:
+        read = (dy, s.x, m, c, k, how.strips, s.aligned(c), statistics)
+        s.start(back.sums_of_strips(*s.kind), how.grid(b), *read, down, *scale, sums)
+        s.start(back.add_strips, limits.thread_each(b * c, limits.LIMITS), c, how.strips, sums)
+        joined = (s.code, w.training, m, c, k, statistics, down, *scale, w.eps, sums, joint)
+        s.start(back.join, limits.block_each(w.statistics), *joined)
+        s.start(back.pull_back_strips(*s.kind), how.grid(b), *read, *scale, joint, dx)
     if down and (made[0] or made[2]):
-        along = s.totals(2, b * m)
-        s.start(back.sums_along_rows, limits.adding_grid(b * m, c, limits.LIMITS), dy, s.x, m, c, k, statistics, along)
+        along, grid = s.totals(2, b * m), limits.adding_grid(b * m, c, limits.LIMITS)
+        s.start(columns_parameters.sums_along_rows, grid, dy, s.x, m, c, k, statistics, along)
         add_pieces(s, (b, m, 1), 1, (1, m, 1), along, made)
     elif made[0] or made[2]:
         p, across = w.form.parameters
-        s.start(back.add_columns, limits.block_each(p * across), b, c, w.form.repeat, p, across, w.factor, sums, *made)
+        shares = (b, c, w.form.repeat, p, across, w.factor, sums)
+        s.start(columns_parameters.add_columns, limits.block_each(p * across), *shares, *made)
 
 
 FORWARD = {"rows": rows_forward, "planes": planes_forward, "columns": columns_forward, "positions": columns_forward}

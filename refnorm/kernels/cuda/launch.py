@@ -24,12 +24,13 @@ class Limits(NamedTuple):
     block: int = 128                              # threads of a block that several teams share
     block_of_parts: int = 256                     # threads that read one part of a long piece
     team: int = 1024                              # most threads that share a block of statistics
+    team_of_columns: int = 512                    # and of columns
     part: int = 16384                             # entries of a part
     resident: int = 132 * 640                     # threads of a persistent grid
     strips: int = 1024                            # of columns, in all
     processors: int = 132
     at_once: int = 1024                           # threads of a multiprocessor that these kernels' registers leave room for
-    cache: int = 32 << 20                         # bytes of the second cache, of 50 MiB, that are counted on
+    cache: int = 24 << 20                         # bytes of the second cache, 50 MiB in two halves, that are counted on
 
 
 LIMITS = Limits()
@@ -114,6 +115,8 @@ def backward_team(n: int, width: int, wanted: bool, limits: Limits = LIMITS) -> 
     """The team for rows of n entries backward, with sums for parameters where `wanted`; and does it read its row again?"""
     kept = row_team(n, width, "accumulate" if wanted else "backward", limits)
     again = row_team(n, width, "again", limits) if wanted and kept is None else None
+    if again is not None and not stays(2 * n * BYTES // width, again.threads, limits):
+        again = None
     return kept or again, again is not None
 
 
@@ -175,12 +178,31 @@ class Columns(NamedTuple):
     def grid(self, blocks: int) -> Grid:
         return Grid((blocks * self.strips, self.across), (self.lanes, self.deep))
 
+    def team_grid(self, blocks: int) -> Grid:
+        """All blocks side by side: there may be more than 65,535 tiles."""
+        return Grid((blocks * self.across, 1), (self.lanes, self.deep))
+
 
 def columns(rows: int, columns: int, width: int, limits: Limits = LIMITS) -> Columns:
     vectors = ceil(columns, width)
     lanes = min(WARP, 1 << max(0, (vectors - 1).bit_length()))
     deep, across = limits.block_of_parts // lanes, ceil(vectors, lanes)
     return Columns(lanes, deep, across, max(1, min(limits.strips // across, ceil(rows, deep * 4))))
+
+
+def columns_team(
+    rows: int, columns: int, k: int, width: int, arrays: int, limits: Limits = LIMITS
+) -> Columns | None:
+    """A thread block for all rows of whole groups of k columns, in kernels that read so many arrays of x's size: 128 bytes of a
+    row side by side, or as much as a group takes.  None where that does not stay in a cache."""
+    vectors = ceil(columns, width)
+    lanes = min(8, 1 << max(0, (vectors - 1).bit_length()))
+    while lanes < min(vectors, WARP) and lanes * width % k:
+        lanes *= 2
+    tile = min(columns, lanes * width)
+    if tile % k or not stays(rows * tile * arrays * BYTES // width, limits.team_of_columns, limits):
+        return None
+    return Columns(lanes, limits.team_of_columns // lanes, ceil(vectors, lanes), 1)
 
 
 def gathered(threads_wanted: int, limits: Limits = LIMITS) -> int:

@@ -29,7 +29,7 @@ def kept(w: Work, statistics: Span) -> list[Any]:
     b, d, _ = w.call.part.blocks
     if isinstance(w.library, Host):
         host = statistics.given_back() if w.statistics else np.empty((3, 0))
-        return [w.form.to_reference(s[None], (b, d, 1)).reshape(b, d, 1) for s in host]
+        return list(w.form.to_reference(host, (b, d, 1)))
     rows = [statistics.seen(w.form.blocks, offset=k * w.statistics) for k in range(3)]
     return [in_order(s, w.form.reference).seen((b, d, 1)).given_back() for s in rows]
 
@@ -41,7 +41,7 @@ def given(w: Work, saved: Any) -> Span:
     if all(k is None or isinstance(k, np.ndarray) for k in found):
         neutral = (0.0, 0.0, 1.0)
         rows = [np.broadcast_to(v if k is None else k, shape) for k, v in zip(found, neutral, strict=True)]
-        return on_device(np.stack([w.form.from_reference(r[None]).reshape(-1) for r in rows]), w.library, "saved")
+        return on_device(w.form.from_reference(np.stack(rows)), w.library, "saved")
     return stacked(w, [adopt(k, "saved") for k in found])
 
 

@@ -6,7 +6,7 @@ backward (dy, x, dx); what does not is read once more, 3 and 5, the least there 
 
     rows         forward 2 in registers, 3 in parts          backward 3 in registers, or read again from a cache; 5 in parts
     planes       forward 2 by a team, 3 in parts             backward 3 by a team, 5 in parts
-    columns      forward 3                                   backward 5
+    columns      forward 2 by a team, 3 in strips            backward 3 by a team, 5 in strips
     positions    forward 3                                   backward 5, 7 with the parameters' gradients
 
 In evaluation nothing is summed forward (2); backward the sums are those of the parameters' gradients.
@@ -14,9 +14,10 @@ In evaluation nothing is summed forward (2); backward the sums are those of the 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from .launch import LIMITS, Limits, backward_team, planes, row_team
+from .launch import BYTES, LIMITS, Limits, backward_team, columns_team, planes, row_team
 
 if TYPE_CHECKING:
     from refnorm.kernels.cpu.form import Form
@@ -43,12 +44,12 @@ def traffic(form: Form, width: int, backward: bool, wanted: bool = True, limits:
     if form.family == "planes":
         _, pieces, _, n = form.shape
         return (STAYS if planes(pieces, n, width, 1 + backward, limits).fused else SPILLED)[backward]
-    return Traffic(7) if form.family == "positions" and backward and wanted else SPILLED[backward]
+    if form.family == "positions":
+        return Traffic(7) if backward and wanted else SPILLED[backward]
+    _, m, c = form.shape
+    return (SPILLED if columns_team(m, c, c // form.groups, width, 1 + backward, limits) is None else STAYS)[backward]
 
 
 def bytes_moved(form: Form, itemsize: int, backward: bool, wanted: bool = True, limits: Limits = LIMITS) -> int:
     """x, dy, y and dx over the bus; parameters, statistics and partial sums are small beside them."""
-    entries = 1
-    for length in form.shape:
-        entries *= length
-    return traffic(form, 16 // itemsize, backward, wanted, limits).moved * entries * itemsize
+    return traffic(form, BYTES // itemsize, backward, wanted, limits).moved * math.prod(form.shape) * itemsize

@@ -9,6 +9,8 @@ from numba.cuda import types
 from refnorm.kernels.cuda import (
     columns,
     columns_backward,
+    columns_parameters,
+    columns_team,
     launch,
     matrices,
     planes,
@@ -124,6 +126,10 @@ def kernels(name):
     yield "join", planes_parts.join, (i, b, i, i, i, i, t, a, b, four, f, f, f, t, t), part
     yield "plane pull back", planes_parts.pull_back_parts(*w), (a, a, i, i, i, i, i, b, t, a, b, four, f, f, t, a), part
     yield "add pieces", planes_parts.add_pieces, (i, i, i, i, i, b, b, f, t, b, a, b, a), part
+    given = (i, a, i, i, i, b, *par, five, f, f, f, a, table(4), t)
+    yield "columns forward", columns_team.forward(*w), given, columns_team.TEAM
+    given = (i, a, a, i, i, i, b, t, a, b, five, f, f, f, a, table(4), t)
+    yield "columns backward", columns_team.backward(*w), given, columns_team.TEAM
     yield "column squares", columns.squares_of_strips(*w), (i, a, i, i, i, b, table(4)), part
     yield "settle columns", columns.settle_columns, (i, i, i, i, table(4)), block
     yield "settle groups", columns.settle_groups, (i, a, i, i, i, f, table(4), t), WARP
@@ -133,8 +139,8 @@ def kernels(name):
     yield "join columns", columns_backward.join, (i, b, i, i, i, t, b, a, b, five, f, f, f, table(4), t), WARP
     pull = columns_backward.pull_back_strips(*w)
     yield "column pull back", pull, (a, a, i, i, i, i, b, t, a, b, five, f, f, t, a), part
-    yield "add columns", columns_backward.add_columns, (i, i, i, i, i, f, table(4), b, a, b, a), WARP
-    yield "sums along rows", columns_backward.sums_along_rows, (a, a, i, i, i, t, t), part
+    yield "add columns", columns_parameters.add_columns, (i, i, i, i, i, f, table(4), b, a, b, a), WARP
+    yield "sums along rows", columns_parameters.sums_along_rows, (a, a, i, i, i, t, t), part
     seven, one, square = where(7), table(1), matrices.TILE**2
     adding, each = whitening_work.THREADS, block
     yield "whitening means", whitening.means, (a, seven, one), adding
@@ -209,7 +215,18 @@ def test_as_many_teams_as_a_cache_is_counted_on_for(name):
         for kernel in (forward, backward):
             launchable(kernel, bound)
             assert kernel.spilled <= (192 if bound == LIMITS.team else 0)
-            assert REGISTERS // (kernel.registers * bound) * bound <= LIMITS.at_once
+            assert at_once(kernel, bound) <= LIMITS.at_once
+    five, w = where(5), (width, types.float32)
+    forward = compiled(columns_team.forward(*w), i, a, i, i, i, b, *par, five, f, f, f, a, table(4), t)
+    backward = compiled(columns_team.backward(*w), i, a, a, i, i, i, b, t, a, b, five, f, f, f, a, table(4), t)
+    for kernel in (forward, backward):
+        assert at_once(kernel, LIMITS.team_of_columns) <= LIMITS.at_once and LIMITS.team_of_columns <= columns_team.TEAM
+        assert kernel.count(r"ld\.global\.nc\.(v2\.)?f64") == 0   # what the block itself has written is not read as constant
+
+
+def at_once(kernel, threads):
+    """Threads of a multiprocessor, by registers."""
+    return REGISTERS // (kernel.registers * threads) * threads
 
 
 def test_parameters_of_another_type():

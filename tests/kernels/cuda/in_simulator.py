@@ -31,11 +31,11 @@ from tests.kernels.cuda import memory_in_python
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 SMALL = launch.Limits(
     forward=((64, 8),), accumulate=((16, 8),), again=((64, 8),), backward=((64, 8),), block=64, block_of_parts=64, team=64,
-    part=64, resident=128, strips=4, processors=1, at_once=64, cache=384
+    team_of_columns=64, part=64, resident=128, strips=4, processors=1, at_once=64, cache=384
 )
 """So that small arrays reach every branch: at most 64 threads a block."""
 
-TINY = SMALL._replace(block=32, block_of_parts=32, team=32, at_once=32, resident=64, strips=2)
+TINY = SMALL._replace(block=32, block_of_parts=32, team=32, team_of_columns=32, at_once=32, resident=64, strips=2)
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ BRANCHES = {
     "rows in one thread": ("layer_norm", (5, 7), {}, np.float32),
     "rows, several to a warp": ("layer_norm", (9, 24), {}, np.float32),
     "rows, a warp each": ("rms_norm", (3, 200), {"offset": 1}, np.float32),
-    "rows, two warps": ("layer_norm", (2, 400), {}, np.float32),
+    "rows, two warps, read again": ("layer_norm", (2, 400), {}, np.float32),
     "rows, read again for the sums of parameters": ("layer_norm", (5, 256), {}, np.float32),
     "rows of bfloat16, read again": ("rms_norm", (2, 144), {}, BFLOAT16),
     "rows, more than teams": ("layer_norm", (70, 12), {}, np.float32),
@@ -150,7 +150,11 @@ BRANCHES = {
     "columns in strips": ("batch_norm", (150, 3, 2), {"channel_axis": -1}, np.float64),
     "columns in groups": ("group_norm", (2, 9, 8), {"num_groups": 2, "channel_axis": -1}, np.float32),
     "columns of float16": ("instance_norm", (2, 9, 8), {"channel_axis": -1}, np.float16),
-    "columns, many": ("batch_norm", (3, 131), {}, np.float64),
+    "columns by teams": ("batch_norm", (3, 131), {}, np.float64),
+    "columns in strips, not aligned": ("batch_norm", (70, 7), {}, np.float32),
+    "columns by a team, groups": ("group_norm", (2, 5, 8), {"num_groups": 2, "channel_axis": -1}, np.float32),
+    "columns by a team, rms": ("weight_norm", (9, 6), {"dim": 1}, np.float32),
+    "columns by a team of bfloat16, a wide group": ("group_norm", (3, 3, 24), {"num_groups": 1, "channel_axis": -1}, BFLOAT16),
     "positions": ("position_norm", (2, 5, 3, 4), {}, np.float32),
     "whitening in tiles and chunks": ("batch_whitening_cholesky", (5, 6, 4), {"eps": 0.1}, np.float32),
     "whitening, channels last": ("batch_whitening_zca", (5, 2, 2, 6), {"channel_axis": -1, "eps": 0.1}, np.float32),
@@ -168,24 +172,32 @@ BRANCHES = {
 }
 
 
+def limits_of(branch, **changed):
+    """Rows that are read again need a larger cache."""
+    return SMALL._replace(**changed, **({"cache": 4096} if "read again" in branch else {}))
+
+
 @pytest.mark.parametrize("branch", BRANCHES)
-def test_every_branch(branch):
+def test_every_branch(branch, monkeypatch):
+    monkeypatch.setattr(launch, "LIMITS", limits_of(branch))
     name, shape, options, dtype = BRANCHES[branch]
     compare(name, *drawn(rn.NORMS[name], shape, options, dtype))
 
 
 MOVED = {
-    "rows": ("layer_norm", (16, 64), {}, (2, 3)),
-    "rows, read again for the sums of parameters": ("layer_norm", (4, 256), {}, (2, 3)),
-    "rows in parts": ("layer_norm", (4, 520), {}, (3, 5)),
-    "rows in parts without parameters": ("rms_norm", (4, 520), {"gamma": None}, (3, 5)),
-    "planes": ("instance_norm", (2, 4, 16), {}, (2, 3)),
-    "planes that stay forward alone": ("group_norm", (2, 8, 16), {"num_groups": 2}, (2, 5)),
-    "planes in parts": ("batch_norm", (4, 2, 72), {}, (3, 5)),
-    "columns": ("batch_norm", (64, 8), {}, (3, 5)),
-    "groups of columns": ("group_norm", (2, 64, 8), {"num_groups": 2, "channel_axis": -1}, (3, 5)),
-    "positions": ("position_norm", (1, 64, 12), {}, (3, 7)),
-    "positions without parameters": ("position_norm", (1, 64, 12), {"gamma": None, "beta": None}, (3, 5)),
+    "rows": ("layer_norm", (16, 64), (8, 64), {}, (2, 3)),
+    "rows, read again for the sums of parameters": ("layer_norm", (4, 256), (2, 256), {}, (2, 3)),
+    "rows in parts": ("layer_norm", (4, 520), (2, 520), {}, (3, 5)),
+    "rows in parts without parameters": ("rms_norm", (4, 520), (2, 520), {"gamma": None}, (3, 5)),
+    "planes": ("instance_norm", (2, 4, 16), (1, 4, 16), {}, (2, 3)),
+    "planes that stay forward alone": ("group_norm", (2, 8, 16), (1, 8, 16), {"num_groups": 2}, (2, 5)),
+    "planes in parts": ("batch_norm", (4, 2, 72), (2, 2, 72), {}, (3, 5)),
+    "columns": ("batch_norm", (64, 8), (32, 8), {}, (3, 5)),
+    "groups of columns": ("group_norm", (2, 64, 8), (2, 32, 8), {"num_groups": 2, "channel_axis": -1}, (3, 5)),
+    "groups of columns by a team": ("group_norm", (2, 6, 8), (2, 3, 8), {"num_groups": 2, "channel_axis": -1}, (2, 3)),
+    "columns that stay forward alone": ("instance_norm", (2, 12, 8), (2, 8, 8), {"channel_axis": -1}, (2, 5)),
+    "positions": ("position_norm", (1, 64, 12), (1, 32, 12), {}, (3, 7)),
+    "positions without parameters": ("position_norm", (1, 64, 12), (1, 32, 12), {"gamma": None, "beta": None}, (3, 5)),
 }
 
 
@@ -204,14 +216,13 @@ def vectors_moved(method, shape, options):
 
 @pytest.mark.parametrize("branch", MOVED)
 def test_bytes_moved_are_those_of_the_plan(branch, monkeypatch):
-    """Half as many samples less: what an entry costs, without what a launch costs (pivots, teams past the end)."""
-    limits = SMALL._replace(strips=1)
+    """Less some samples: what an entry costs, without what a launch costs (pivots, teams past the end)."""
+    limits = limits_of(branch, strips=1)
     monkeypatch.setattr(launch, "LIMITS", limits)
-    name, shape, options, right = MOVED[branch]
-    method, axis = rn.NORMS[name], 1 if len(shape) == 3 and shape[1] == 64 else 0
-    half = tuple(n // 2 if a == axis else n for a, n in enumerate(shape))
-    (whole, w), (less, _) = vectors_moved(method, shape, options), vectors_moved(method, half, options)
-    found = (whole - less) / (math.prod(shape) - math.prod(half))
+    name, shape, fewer, options, right = MOVED[branch]
+    method = rn.NORMS[name]
+    (whole, w), (less, _) = vectors_moved(method, shape, options), vectors_moved(method, fewer, options)
+    found = (whole - less) / (math.prod(shape) - math.prod(fewer))
     planned = [traffic.traffic(w.form, 4, back, w.gamma.given or w.beta.given, limits) for back in (False, True)]
     assert tuple(t.moved for t in planned) == right
     by_entry = (0, 2 if branch == "positions" else 0)        # the rows' sums are read one by one

@@ -90,19 +90,19 @@ def test_rows_backward(n, width, wanted):
     if again:
         assert launch.stays(2 * n * 16 // width, team.threads)
     if team is None:
-        assert n > 8192 - 16 * WARP
+        assert n > 4096 - 16 * WARP
 
 
 @given(st.integers(0, 2), st.integers(1, 10**4), st.integers(1, 10**5), st.sampled_from([2, 4, 8]), st.booleans())
 def test_bytes_moved_are_the_least_where_it_stays_and_one_reading_more_where_not(family, blocks, n, itemsize, wanted):
     word, shape, one = (("rows", (blocks, n), n), ("planes", (blocks, 1, 1, n), n), ("columns", (1, blocks, n), 0))[family]
-    form = Form(word, shape, (), (), (), (1,), 1, 1, (), ())
+    form = Form(word, shape, (), (), (), (1,), n if word == "columns" else 1, 1, (), ())
     tensor = math.prod(shape) * itemsize
     forward, backward = (traffic.bytes_moved(form, itemsize, back, wanted) for back in (False, True))
     assert forward in (2 * tensor, 3 * tensor) and backward in (3 * tensor, 5 * tensor)
-    if word == "columns":
-        assert (forward, backward) == (3 * tensor, 5 * tensor)
-    elif one <= 4096:
+    if one == 0:
+        one = blocks * min(n, 128 // itemsize)       # all rows of 128 bytes
+    if one <= 4096:
         assert (forward, backward) == (2 * tensor, 3 * tensor)
     elif one * itemsize > LIMITS.cache // LIMITS.processors:
         assert (forward, backward) == (3 * tensor, 5 * tensor)
@@ -122,6 +122,20 @@ def test_columns(rows, columns, width):
     bounds = [rows * s // how.strips for s in range(how.strips + 1)]
     assert bounds[0] == 0 and bounds[-1] == rows and all(a < b for a, b in pairwise(bounds))
     assert how.across <= GRID[1]
+
+
+@given(st.integers(1, 5000), st.integers(1, 300), st.integers(1, 64), WIDTHS, st.integers(1, 2))
+def test_teams_of_columns(rows, groups, k, width, arrays):
+    columns = groups * k
+    team = launch.columns_team(rows, columns, k, width, arrays)
+    if team is None:
+        tile = min(columns, 8 * width)
+        assert tile % k or not launch.stays(rows * tile * arrays * 16 // width, LIMITS.team_of_columns)
+        return
+    tile = team.lanes * width
+    assert team.lanes * team.deep == LIMITS.team_of_columns and team.lanes <= WARP and team.deep & (team.deep - 1) == 0
+    assert (team.across - 1) * tile < columns <= team.across * tile
+    assert tile % k == 0 or tile >= columns          # whole groups
 
 
 @given(st.integers(0, 10**6))
