@@ -32,6 +32,7 @@ import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from ..candidate import Candidate
@@ -155,6 +156,8 @@ def spectral_norm(w: jax.Array, u: jax.Array, v: jax.Array, *, n_power_iteration
 
 
 def _trains(case: Case) -> Any:
+    if np.max(np.abs(case.x), initial=0) < 0.01:
+        return "its eps stands under the root: small weights tell it from every dialect"
     return (case.training and case.arguments["n_power_iterations"] > 0) or "in evaluation it iterates as well"
 
 

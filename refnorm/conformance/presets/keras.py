@@ -112,6 +112,10 @@ def spectral_norm(w, u, v, *, n_power_iterations=1, training=True, dim=-1) -> tu
     return keras.ops.moveaxis(y, -1, dim), state[0][0], None
 
 
+def _tracked(case: Case) -> Any:
+    return case.arguments["running_mean"] is not None or "the layer always has its moving statistics"
+
+
 def _scaled(case: Case) -> Any:
     return case.arguments["gamma"] is not None or "the layer always has its scale"
 
@@ -131,8 +135,8 @@ def candidates() -> Iterator[tuple[str, str, Candidate]]:
         raise Unusable(f"keras runs on {backend}; its gradients are judged on {' or '.join(BACKENDS)}: set KERAS_BACKEND")
     narrow, wide, always = DTYPES, DTYPES[:1], lambda case: True
     for norm, dialect, function, layer, dtypes, supports in (
-        ("batch_norm", "keras", batch_norm, "BatchNormalization", narrow, always),
-        ("batch_norm", "keras", batch_norm_first, "BatchNormalization(axis=1)", wide, always),
+        ("batch_norm", "keras", batch_norm, "BatchNormalization", narrow, _tracked),
+        ("batch_norm", "keras", batch_norm_first, "BatchNormalization(axis=1)", wide, _tracked),
         ("layer_norm", "keras", layer_norm, "LayerNormalization", narrow, always),
         ("rms_norm", "flax", rms_norm, "RMSNormalization", narrow, _scaled),
         ("group_norm", "keras", group_norm, "GroupNormalization", narrow, always),
