@@ -3,7 +3,7 @@
 JSON: {"machine": ..., "cells": [{"op", "pass", "shape", "threads", "ratio", "ratio_fresh", "ratio_call", "microseconds",
 "copy_fraction", "ulp": {"1":, "1e3":, "1e6":}, "ulp_peer": {...}}]}.  Ratios are the peer's time over ours: `ratio` into
 arrays that are there, `ratio_fresh` into new ones, `ratio_call` through the public function.  copy_fraction: what a copy of x
-takes, over what the forward takes.  ulp: the largest error of y (dx) as in accuracy.py.
+takes (copying.py), over what the forward takes.  ulp: the largest error of y (dx) as in accuracy.py.
 """
 
 from __future__ import annotations

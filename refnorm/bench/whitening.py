@@ -32,7 +32,6 @@ def ours(name: str, x: np.ndarray, dy: np.ndarray, parameters: Mapping[str, np.n
             "preallocated": lambda: contract.apply(w, flat, contract.statistics(w, flat, arguments), y),
             "fresh": lambda: contract.apply(w, flat, contract.statistics(w, flat, arguments), w.lie.empty(x.dtype)),
             "call": lambda: method.forward(x, **parameters, backend="numba"),
-            "copy": lambda: np.copyto(y, flat),
         },
         "backward": {
             "preallocated": lambda: contract.fill_backward(w, up, flat, saved, True, dx),
