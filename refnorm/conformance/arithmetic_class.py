@@ -12,8 +12,8 @@ from .findings import Finding
 from .tolerance_arithmetic import Arithmetic
 
 WORDS = {
-    "saved": "mean and deviation pass through the storage type before they are used",
-    "storage sums": "sums are in the storage type",
+    "saved": "as inexact as where mean and deviation pass through the storage type before they are used",
+    "storage sums": "as inexact as where sums are in the storage type",
     "narrow": "it computes in float32, whatever it is given (if that is meant: dtypes=(\"float32\",), --dtype float32)",
     "one-pass": "the variance is E[x^2] - E[x]^2",
 }

@@ -8,6 +8,7 @@ most often.  What no formula explains may still be seen by where it is wrong: `p
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -55,8 +56,23 @@ def _explained(session: Session, findings: Sequence[Finding]) -> str:
         count, sentence = _named(session, name, evidence.of_findings(mine))
         if sentence and count > best[0]:
             best = count, f"{places.subject(name)}: {sentence}"
+    best = best[0], _contradicted(session, findings, best[1])
     where = places.condition(session, findings, best[1]) if best[1] else ""
     return f"{best[1]} {where}".strip() if best[1] else places.untouched(findings) or places.halves(session, findings)
+
+
+def _contradicted(session: Session, findings: Sequence[Finding], sentence: str) -> str:
+    """A constant eps, a floor or a ceiling that right cases of the same check refute: kept from an earlier call, perhaps."""
+    found = re.search(r"eps is (always|never below|never above) ([0-9.e+-]+)(, whatever is asked)?$", sentence)
+    if found is None:
+        return sentence
+    used = float(found[2])
+    right = [f.case for check in {f.check for f in findings} for f in places.examined(session, check) if f.ok and f.sharp]
+    for eps in {case.arguments.get("eps") for case in right if case.stratum == "ordinary"} - {None}:
+        says = {"always": used, "never below": max(used, eps), "never above": min(used, eps)}[found[1]]
+        if abs(says - eps) > 5e-4:  # which ordinary values would show
+            return f"{sentence[: found.start()]}eps is {used:g} here and as asked elsewhere: that of an earlier call?"
+    return sentence
 
 
 def _named(session: Session, name: str, known: list[Evidence]) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ml_dtypes import bfloat16
 
 from .conventions import TRAILING
 from .rows import Rows
@@ -79,6 +80,10 @@ def changed_eps(v: View) -> dict[str, float]:
         "eps is divided by the row length": v.eps / v.n,
         "eps is multiplied by 10": 10 * v.eps,
         "eps is divided by 10": v.eps / 10,
+        **{f"eps is never below {eps:g}": max(v.eps, eps) for eps in DEFAULTS if eps},
+        **{f"eps is never above {eps:g}": min(v.eps, eps) for eps in DEFAULTS if eps},
+        "eps is rounded to float16": float(np.float16(v.eps)),
+        "eps is rounded to bfloat16": float(np.asarray(v.eps).astype(bfloat16)),
     }
 
 
@@ -96,6 +101,8 @@ def of_output(v: View) -> Iterator[Guess]:
             yield words, v.y(c * v.rstd(eps=eps))
     for words, eps in changed_eps(v).items():
         yield words, v.y(c * v.rstd(eps=eps))
+    largest = np.square(v.x).max(axis=1, keepdims=True, initial=0)
+    yield "eps is multiplied by the largest x^2 of the row", v.y(c / np.sqrt(v.var + v.eps * largest))
     yield f"eps is a floor, max({'mean square' if v.kind == 'rms' else 'var'}, eps)", v.y(c / np.sqrt(np.maximum(v.var, v.eps)))
     yield "it divides by the variance, not by its root", v.y(c / (v.var + v.eps))
     yield "it does not divide by the deviation", v.y(c)

@@ -56,11 +56,12 @@ def _overflow(session: Session, known: list[Finding]) -> str:
     every = examined(session, known[0].check)
     fine = [float(np.abs(f.case.x.astype(float)).max(initial=0)) for f in every if f.ok and f.name == "y"]
     least, most = min(tops, default=0.0), max((v for v in fine if np.isfinite(v)), default=0.0)
-    if least < 100 or least <= most:
+    if least < 100 or least <= most or not every:
         return ""
     half = all(f.case.arithmetic.x == np.float16 for f in known) and least < 65504 < least * least
     what = "squares overflow in float16" if half else "it overflows"
-    return f"the forward: {what}: what comes out is 0, infinite or NaN from |x| = {least:.2g} on, and is right up to {most:.2g}"
+    below = f", and is right up to {most:.2g}" if most else ""
+    return f"the forward: {what}: what comes out is 0, infinite or NaN from |x| = {least:.2g} on{below}"
 
 
 def _has_channels(case: Case) -> bool:

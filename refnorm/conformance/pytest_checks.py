@@ -5,6 +5,7 @@
         check()
 
 A failing check raises AssertionError with the report's words and a reproduction; what is not offered or vacuous is skipped.
+--refnorm-seed N on the command line takes the place of `seed` (`pytest_options`).
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class BoundCheck:
         outcome = self.check(session)
         if outcome.status == "failed":
             failure: Failure = failure_of(session, outcome)
-            raise AssertionError(f"{failure.check}: {failure.message}\n{failure.case.words}\n\n{failure.reproduce()}")
+            where = f"{failure.case.words} (seed {session.seed})"
+            raise AssertionError(f"{failure.check}: {failure.message}\n{where}\n\n{failure.reproduce()}")
         if outcome.status != "passed":
             pytest.skip(f"{outcome.status}: {outcome.words}")
 

@@ -109,10 +109,10 @@ def epsilons(plan: Plan) -> Iterator[Case]:
 def parameters(plan: Plan) -> Iterator[Case]:
     if len(plan.method.arrays) == 1:
         return
+    plain = {"offset": 0} if "offset" in plan.convention.options else {}  # a weight of 0 is one of gamma alone
     for k, (gamma, beta) in enumerate((("some zeros", "some zeros"), ("signs", "drawn"), ("drawn", "zeros"))):
-        yield plan.rows(
-            "parameters", f"gamma {gamma}, beta {beta}", values.ordinary, 4, 10, gamma=gamma, beta=beta, quick=k == 0
-        )
+        label = f"gamma {gamma}, beta {beta}"
+        yield plan.rows("parameters", label, values.ordinary, 4, 10, gamma=gamma, beta=beta, quick=k == 0, **plain)
     kinds = [("none", "none")] if len(plan.method.arrays) == 2 else [("none", "none"), ("drawn", "none"), ("none", "drawn")]
     for gamma, beta in kinds:
         label = f"gamma {'None' if gamma == 'none' else 'given'}, beta {'None' if beta == 'none' else 'given'}"

@@ -48,6 +48,8 @@ ROWS = {
     "eps is divided by 10": eps_is(lambda e: e / 10),
     "eps is multiplied by 3": eps_is(lambda e: 3 * e),
     "eps is left out": eps_is(lambda e: 0),
+    "eps is never below 0.001": eps_is(lambda e: max(e, e.dtype.type(1e-3))),
+    "eps is rounded to float16": eps_is(np.float16),
     "eps stands outside the root": having(rstd=lambda v, e: 1 / (np.sqrt(v) + e)),
     "eps is a floor": having(rstd=lambda v, e: 1 / np.sqrt(np.maximum(v, e))),
     "is clamped from below, at 0.001": having(rstd=lambda v, e: 1 / np.sqrt(np.maximum(v, v.dtype.type(1e-3)) + e)),
@@ -89,6 +91,27 @@ def test_the_last_tile_is_left_out_of_the_statistics(block: int) -> None:
     kernel = candidate("layer_norm", having(statistics=tail_left_out(block)), dtypes=("float32",))
     words = said(kernel, "layer_norm", strata=("lengths",), quick=False)
     assert f"the statistics are over whole blocks of {block} entries alone" in words
+
+
+def test_what_pads_a_row_counts_in_the_variance() -> None:
+    def statistics(x: Any) -> Any:
+        mean, var = two_pass(x)
+        n = x.shape[1]
+        return mean, var + np.square(mean) * x.dtype.type((1 << (n - 1).bit_length()) / n - 1 if n else 0)
+
+    words = said(candidate("layer_norm", having(statistics=statistics), dtypes=("float32",)), "layer_norm")
+    assert "what pads a row to a power of two counts in the variance, as (0 - mean)^2" in words
+
+
+def test_an_eps_of_an_earlier_call() -> None:
+    right = candidate("layer_norm", dtypes=("float32",))
+
+    def forward(x, gamma=None, beta=None, *, eps, normalized_ndim=1):
+        kept = 1e-3 if x.shape == (4, 4, 4) else eps  # compiled for this shape when another eps was asked for
+        return right.forward(x, gamma, beta, eps=kept, normalized_ndim=normalized_ndim)
+
+    words = said(Candidate(forward, dtypes=("float32",)), "layer_norm")
+    assert "eps is 0.001 here and as asked elsewhere: that of an earlier call?" in words
 
 
 def _grouped(moved: Callable[[Any, int], Any]) -> Candidate:

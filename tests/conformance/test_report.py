@@ -1,7 +1,10 @@
 """Reports: what they hold, JSON and JUnit, replay, the command's exit codes; pytest's one test per check."""
 
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as xml
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +157,20 @@ def test_pytest_asks_nothing_while_it_collects() -> None:
 
     parametrize_with_checks(Candidate(forward), norm="layer_norm")
     assert not called
+
+
+def test_a_seed_from_the_command_line(tmp_path) -> None:
+    (tmp_path / "test_seeded.py").write_text(
+        "from refnorm.conformance import Candidate, parametrize_with_checks\n"
+        "def forward(x, gamma=None, beta=None, *, eps): return x\n"
+        "@parametrize_with_checks(Candidate(forward), norm='layer_norm', seed=1)\n"
+        "def test_it(check): assert check.session().seed == 3\n"
+    )
+    installed = any(e.name == "refnorm" for e in metadata.entry_points(group="pytest11"))
+    plugin = () if installed else ("-p", "refnorm.conformance.pytest_options")
+    asked = ("-q", "-p", "no:cacheprovider", *plugin, "--refnorm-seed", "3", "--rootdir", str(tmp_path), str(tmp_path))
+    done = subprocess.run([sys.executable, "-m", "pytest", *asked], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and f"{len(CHECKS)} passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_progress_is_told() -> None:
