@@ -68,7 +68,7 @@ def _contradicted(session: Session, findings: Sequence[Finding], sentence: str) 
         return sentence
     used = float(found[2])
     right = [f.case for check in {f.check for f in findings} for f in places.examined(session, check) if f.ok and f.sharp]
-    for eps in {case.arguments.get("eps") for case in right if case.stratum == "ordinary"} - {None}:
+    for eps in {float(case.arguments.get("eps") or 0.0) for case in right if case.stratum == "ordinary"}:
         says = {"always": used, "never below": max(used, eps), "never above": min(used, eps)}[found[1]]
         if abs(says - eps) > 5e-4:  # which ordinary values would show
             return f"{sentence[: found.start()]}eps is {used:g} here and as asked elsewhere: that of an earlier call?"

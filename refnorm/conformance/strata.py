@@ -6,6 +6,7 @@ Every case carries a forward, a backward and, where a norm has them, running sta
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -109,7 +110,7 @@ def epsilons(plan: Plan) -> Iterator[Case]:
 def parameters(plan: Plan) -> Iterator[Case]:
     if len(plan.method.arrays) == 1:
         return
-    plain = {"offset": 0} if "offset" in plan.convention.options else {}  # a weight of 0 is one of gamma alone
+    plain: dict[str, Any] = {"offset": 0} if "offset" in plan.convention.options else {}  # a weight of 0 is one of gamma alone
     for k, (gamma, beta) in enumerate((("some zeros", "some zeros"), ("signs", "drawn"), ("drawn", "zeros"))):
         label = f"gamma {gamma}, beta {beta}"
         yield plan.rows("parameters", label, values.ordinary, 4, 10, gamma=gamma, beta=beta, quick=k == 0, **plain)
