@@ -4,14 +4,18 @@ The backend is the one that is configured (KERAS_BACKEND, ~/.keras/keras.json) i
 is installed.  Layers are called as their users call them: channels last, 16-bit types under a mixed policy, with parameters
 and moving statistics in float32.  float64 is judged where it is asked for (--dtype float64).
 
-Found in Keras 3.15.1, each confirmed by hand; on the JAX backend all pass in float32, on the torch backend:
+Found in Keras 3.15.1, each confirmed by hand; what is not named passes, in float32 and in bfloat16:
 
     layer                         input that shows it                          comes out         right
+    on the JAX backend
+    UnitNormalization             x = [0, 0], dy = [1, 2]: dx                  NaN               finite: dy / eps
+    on the torch backend
     BatchNormalization            x = [4096, 4097, 4098, 4097]                 +-31.6, var 0     +-1.413, var 0.5
                                   five times 1000.1                            NaN               0
     GroupNormalization            x = [4096, 4097, 4098, 4097]                 +-31.6            +-1.413
 
-ops.moments is E[x^2] - E[x]^2 there, and not clipped at 0.
+The first: the root of the squares' sum has no derivative at 0.  The others: ops.moments is E[x^2] - E[x]^2 there, and not
+clipped at 0.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
+
+import numpy as np
 
 from ..candidate import Candidate, Unusable
 from ..cases import Case
@@ -126,6 +132,8 @@ def _unit(case: Case) -> Any:
 
 def _matrix(case: Case) -> Any:
     trains = case.training and case.arguments["n_power_iterations"] > 0
+    if not np.any(case.x):
+        return "weights of zeros are left as they are, and u"
     return (trains and case.x.ndim == 2) or "a Dense layer, in training"
 
 
