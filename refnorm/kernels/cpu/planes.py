@@ -164,11 +164,12 @@ def backward_block(
     a = a / count if training and operation != row.RMS else 0.0
     along = along / count * row.response(operation, var, rstd, count, eps) if training else 0.0
     high, drift = row.centre(mean, rstd, scale)
-    constant, quotient = number((a + drift * along) * rstd), number(along * rstd * rstd)
+    r = 0.0 if training and count == 1 and operation != row.RMS else rstd              # the mean of one entry is that entry
+    constant, quotient = number((a + drift * along) * r), number(along * r * r)
     for m in range(pieces):
         s = np.float64(of_piece(scale, b, m, c))
         if row.within_float32(rstd):
-            slope = number(s * rstd)
+            slope = number(s * r)
             row_lanes.pull_back_one(ds, xs, o + m * step, n, high, slope, constant, quotient, out, streaming)
         else:
             row.pull_back_one_plainly(dy[b, m, c], x[b, m, c], mean, rstd, a, along, s, dx[b, m, c])

@@ -88,6 +88,14 @@ def test_arrays_of_different_types():
             np.testing.assert_allclose(a, b, rtol=2e-3 if a.dtype == np.float16 else 1e-5, atol=1e-5)
 
 
+def test_the_gradient_of_one_value_is_zero_to_the_bit():
+    x = np.array([[1.0, 0.0], [0.3, -7.0]])
+    for dtype in (np.float64, np.float32):
+        _, cache = rn.query_key_layer_norm.forward(x.astype(dtype), np.ones(1, dtype), num_heads=2, backend="numba")
+        dx, _, _ = rn.query_key_layer_norm.backward(np.array([[0.9, -0.4], [3.3, 1.7]], dtype), cache, backend="numba")
+        assert not np.any(dx)
+
+
 def test_one_channel_in_evaluation_is_normalized_by_its_state():
     """x lies as rows of one channel would, whose kernels know no statistics but their own."""
     rng = np.random.default_rng(0)
