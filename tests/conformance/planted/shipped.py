@@ -129,7 +129,8 @@ for norm, misread in (("batch_norm", _channels_last_from_the_start), ("rms_norm"
 
 def _strided_statistics(f, x, gamma, beta, mean, var, **k):
     def packed(a: Any) -> Any:
-        return a if a is None or a.flags.c_contiguous or not isinstance(a.base, np.ndarray) else np.resize(a.base, a.shape)
+        strided = a is not None and not a.flags.c_contiguous and isinstance(a.base, np.ndarray)
+        return np.nan_to_num(np.resize(a.base, a.shape)) if strided else a
 
     return f(x, gamma, beta, *((mean, var) if k["training"] else (packed(mean), packed(var))), **k)
 
