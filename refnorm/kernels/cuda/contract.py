@@ -108,7 +108,9 @@ def work(method: Method, arguments: Mapping[str, Any], x: Any) -> Work:
     lengths = call.layout.axes_of(triple.recovery.name) if given and any(v is not None for v in given.values()) else ()
     run = tuple(n if a in lengths else 1 for a, n in enumerate(call.layout.shape))
     # Strides as they are and nothing behind them: form_of reads no entry.
-    form = form_of(as_strided(zero, span.shape, tuple(s * zero.itemsize for s in span.strides)), call.part, run)
+    training = arguments.get("training", True)
+    laid = as_strided(zero, span.shape, tuple(s * zero.itemsize for s in span.strides))
+    form = form_of(laid, call.part, run, training)
     if form is None:
         raise NoKernel(_absent(method, f"{triple.x} of shape {x.shape}, parameters along {run}, in this order of memory"))
     span = in_order(span, form.order)
@@ -118,7 +120,6 @@ def work(method: Method, arguments: Mapping[str, Any], x: Any) -> Work:
     make = partial(_parameter, library, form, lengths, span)
     gamma = make(given.get(first), first) if first != "beta" else make(None, None)
     beta = make(given.get("beta"), second)
-    training = arguments.get("training", True)
     return Work(call, form, recipe, eps, training, library, span, gamma, beta, offset if gamma.given else 0.0, factor)
 
 

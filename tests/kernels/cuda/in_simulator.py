@@ -373,6 +373,17 @@ def test_arrays_of_different_types():
             np.testing.assert_allclose(a, b, rtol=2e-3 if a.dtype == np.float16 else 1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["batch_norm", "conditional_batch_norm", "spatially_adaptive_norm"])
+def test_one_channel_in_evaluation_has_its_population(name):
+    """It is no row, whose kernels know none."""
+    rng = np.random.default_rng(5)
+    lengths = {"batch_norm": (1,), "conditional_batch_norm": (4, 1), "spatially_adaptive_norm": (4, 1, 6)}[name]
+    given = {p: rng.normal(size=lengths).astype(np.float32) for p in ("gamma", "beta")}
+    x, dy = rng.normal(3, 2, size=(2, 4, 1, 6)).astype(np.float32)
+    *_, state = rn.NORMS[name].forward(5 * x + 1, **given)
+    compare(name, {"x": x, **given, "state": state, "training": False}, dy)
+
+
 def test_no_samples_and_one_value():
     assert rn.layer_norm(np.ones((0, 5), np.float32), backend="cuda").shape == (0, 5)
     y, cache = rn.group_norm.forward(np.ones((0, 6, 4)), np.ones(6), num_groups=2, backend="cuda")
