@@ -1,7 +1,8 @@
 """How many threads BLAS has, which NumPy and SciPy call: Numba's and PyTorch's settings are none of its.
 
-Their environment variables are read once, at import; later only threadpoolctl can tell and set it, where it is installed
-(`pip install threadpoolctl`; scikit-learn brings it).
+What the environment says is kept: with OPENBLAS_NUM_THREADS=1 no second thread of BLAS spins on a core that the kernels need.
+Where it says nothing, BLAS has as many threads as the others; only threadpoolctl can set that after the import, where it is
+installed (`pip install threadpoolctl`; scikit-learn brings it).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 def settable() -> bool:
-    return importlib.util.find_spec("threadpoolctl") is not None
+    """Is it ours to set?"""
+    return not any(name in os.environ for name in VARIABLES) and importlib.util.find_spec("threadpoolctl") is not None
 
 
 def limited(threads: int) -> AbstractContextManager:

@@ -82,7 +82,7 @@ def bench(
         torch.set_num_threads(before[1])
     report(console, found)
     if not blas.settable():
-        console.print("BLAS has the threads that the environment set, maybe not as many as PyTorch: pip install threadpoolctl")
+        console.print("BLAS has the threads that the environment gave it, maybe not as many as PyTorch (refnorm/bench/blas.py)")
     run = {"machine": machine(), "cells": found}
     if file is not None:
         file.write_text(json.dumps(run, indent=1) + "\n")
