@@ -14,6 +14,7 @@ import numpy as np
 
 from . import tolerance
 from .rows import Expected
+from .whitened import colored
 
 if TYPE_CHECKING:
     from .expected import Expectation
@@ -71,7 +72,8 @@ class Probed:
         return Expected(value, stored, max(float(size), 1e-300))
 
     def y(self, value: np.ndarray) -> Expected:
-        return self._expected(value, self._all[1][0], "out")
+        bound, derived = self._all[1][0], colored(self.e)
+        return self._expected(value, bound if derived is None else np.fmax(bound, derived), "out")
 
     def state(self) -> dict[str, Expected]:
         names = self.e.case.convention.state

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refnorm.anatomy.method import Method
-from refnorm.anatomy.recovery import Affine
+from refnorm.anatomy.recovery import Affine, Coloring
 
 from . import tolerance
 from .rows import Expected
@@ -27,6 +27,17 @@ def is_whitening(method: Method) -> bool:
         triple is not None and triple.operation.name in SOLVERS and isinstance(triple.recovery, Affine)
         and method.acts_on == "activations"
     )  # fmt: skip
+
+
+def colored(e: Expectation) -> np.ndarray | None:
+    """E_y of y = Gamma xhat + beta: |Gamma| E_xhat, and D + 3 roundings of |Gamma| |xhat|; None where nothing is colored."""
+    triple, gamma = e.method.triple, e.arguments.get("gamma")
+    if triple is None or not isinstance(triple.recovery, Coloring) or not e.case.training or gamma is None or not e.case.x.size:
+        return None
+    whitened, size = Whitened(e), np.abs(gamma.astype(float))
+    error, xhat = (np.stack([np.asarray(getattr(k, n), float) for k in whitened.blocks]) for n in ("error", "xhat"))
+    rounded = (gamma.shape[-1] + 3) * e.case.arithmetic.u * (size @ np.abs(xhat))
+    return whitened.part.merge(size @ error + rounded)
 
 
 class Whitened:
