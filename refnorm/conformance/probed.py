@@ -73,7 +73,7 @@ class Probed:
 
     def y(self, value: np.ndarray) -> Expected:
         bound, derived = self._all[1][0], colored(self.e)
-        return self._expected(value, bound if derived is None else np.fmax(bound, derived), "out")
+        return self._expected(value, bound if derived is None else bound + derived, "out")
 
     def state(self) -> dict[str, Expected]:
         names = self.e.case.convention.state

@@ -30,14 +30,19 @@ def is_whitening(method: Method) -> bool:
 
 
 def colored(e: Expectation) -> np.ndarray | None:
-    """E_y of y = Gamma xhat + beta: |Gamma| E_xhat, and D + 3 roundings of |Gamma| |xhat|; None where nothing is colored."""
+    """What y = Gamma (W (x - mu)) + beta may lose beside its statistics; None where nothing is colored.
+
+    |Gamma| (|W| E_c + D u |W| |x - mu|) + (D + 3) u |Gamma| |xhat|, u of the arithmetic, E_c what x - mu loses: the mean's
+    error moves entries that are 0 as well, and two products of D terms each are rounded.  Noise on the inputs shows none
+    of these where inputs hold zeros; the error of W it does show, and it is not counted here again.
+    """
     triple, gamma = e.method.triple, e.arguments.get("gamma")
     if triple is None or not isinstance(triple.recovery, Coloring) or not e.case.training or gamma is None or not e.case.x.size:
         return None
-    whitened, size = Whitened(e), np.abs(gamma.astype(float))
-    error, xhat = (np.stack([np.asarray(getattr(k, n), float) for k in whitened.blocks]) for n in ("error", "xhat"))
-    rounded = (gamma.shape[-1] + 3) * e.case.arithmetic.u * (size @ np.abs(xhat))
-    return whitened.part.merge(size @ error + rounded)
+    whitened, size, d, u = Whitened(e), np.abs(gamma.astype(float)), gamma.shape[-1], e.case.arithmetic.u
+    applied = np.stack([k.moved + d * u * (np.abs(k.matrix) @ np.abs(k.c)) for k in whitened.blocks])
+    given_back = (d + 3) * u * np.stack([np.abs(k.xhat) for k in whitened.blocks])
+    return whitened.part.merge(size @ (applied + given_back))
 
 
 class Whitened:

@@ -8,8 +8,11 @@ import pytest
 from refnorm import NORMS
 from refnorm.anatomy.population import fresh
 from refnorm.conformance import Candidate, check
+from refnorm.conformance.cases import Case
 from refnorm.conformance.conventions import convention_of
+from refnorm.conformance.expected import Expectation
 from refnorm.conformance.shapes import has_rows
+from refnorm.conformance.tolerance_arithmetic import Arithmetic
 
 
 def reference(name: str, **fields) -> Candidate:
@@ -131,3 +134,18 @@ def test_a_whitening_backward_by_gaps_fails_on_its_own_stratum_alone() -> None:
 
     report = check(replace(base, backward=backward), "batch_whitening_zca", quick=True)
     assert {f.stratum for f in report.failures} == {"spectra"}, str(report)
+
+
+def test_a_coloring_in_float32_is_right_where_inputs_hold_zeros():
+    """y = Gamma (W (x - mu)) of two samples: terms of size 1 and more cancel, and noise on zeros moves nothing."""
+    x = (np.arange(32) % 3 - 1.0).reshape(2, 16).astype(np.float32)
+    gamma = (np.arange(256) % 3 - 1.0).reshape(1, 16, 16).astype(np.float32)
+    given = {"x": x, "gamma": gamma, "beta": None, "num_groups": 1, "eps": 1e-3}
+    case = Case("whitening_coloring_norm", "lengths", "", given, np.ones_like(x), Arithmetic.of("float32"))
+    right = Expectation(case, "covariance").outputs()["y"]
+    _, cache, *_ = NORMS["whitening_coloring_norm"].forward(x.astype(float), gamma.astype(float), eps=1e-3)
+    centred = x - x.mean(axis=0)
+    folded = (gamma[0].astype(float) @ cache.saved.matrix[0]).astype(np.float32)
+    for y in (centred @ folded.T, (centred @ cache.saved.matrix[0].T.astype(np.float32)) @ gamma[0].T):
+        assert y.dtype == np.float32 and np.all(np.abs(y - right.value) <= right.bound)
+    assert np.all(0.01 * np.abs(right.value) > right.bound)
