@@ -125,26 +125,41 @@ class Caller:
         return self.backward(self.forward(case))
 
     def _watched(self, trial: Trial, stage: str, given: Mapping[str, Any], call: Any) -> Any:
+        """What it returns, or a fault.  A first silence is asked again: a machine may stand still for as long."""
         before = {name: a.copy() for name, a in given.items() if isinstance(a, np.ndarray)}
-        limit = self._limit(stage, given)
-        start = time.perf_counter()
-        returned = None
         try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                returned = within(limit, call)
-        except Hangs:
-            self.hung = True
-            trial.faults.append(Fault("hangs", stage, f"no answer within {limit:g} s"))
+            try:
+                returned = self._timed(trial, stage, given, call)
+            except Hangs:
+                for name, a in before.items():  # what a call half done wrote
+                    if not same_bits(a, given[name]):
+                        given[name][...] = a
+                returned = self._timed(trial, stage, given, call)
+        except Hangs as silence:
+            self.hung, returned = True, None
+            trial.faults.append(Fault("hangs", stage, f"no answer within {silence}, twice"))
         except KeyboardInterrupt:
             raise
         except BaseException as error:
+            returned = None
             trial.faults.append(Fault("raises", stage, f"{type(error).__name__}: {_one_line(error)}", error))
-        trial.seconds += time.perf_counter() - start
         for name, a in before.items():
             if name not in self.candidate.mutates and not same_bits(a, given[name]):
                 trial.faults.append(Fault("writes", stage, f"{stage} writes to its argument {name}"))
         return returned
+
+    def _timed(self, trial: Trial, stage: str, given: Mapping[str, Any], call: Any) -> Any:
+        """The call under its limit; its seconds are the trial's, those of a silence are not."""
+        limit, start = self._limit(stage, given), time.perf_counter()
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                return within(limit, call)
+        except Hangs:
+            start = time.perf_counter()
+            raise Hangs(f"{limit:g} s") from None
+        finally:
+            trial.seconds += time.perf_counter() - start
 
     def _limit(self, stage: str, given: Mapping[str, Any]) -> float:
         """Seconds for a call.  The first of its kind may compile (numba, Triton, torch.compile): six times the patience."""

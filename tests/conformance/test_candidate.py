@@ -412,8 +412,28 @@ def test_a_candidate_that_hangs_is_a_finding() -> None:
 
     report = check(Candidate(forward, dtypes=("float32",)), "layer_norm", quick=True, patience=0.02)
     assert not report.passed
-    assert any("no answer within" in f.message for f in report.failures)
+    assert any("no answer within 0.02 s, twice" in f.message for f in report.failures)
     assert any("hung" in reason for reason in report.coverage)
+
+
+@pytest.mark.parametrize("stalls", [1, 2])
+def test_a_machine_that_stands_still_for_once_is_no_hang(stalls: int) -> None:
+    """A silence is asked again, its input as it was; the second one is a finding."""
+    left = [stalls]
+
+    def forward(x, gamma, beta, running_mean, running_var):
+        running_mean += 1
+        if left[0]:
+            left[0] -= 1
+            time.sleep(10)
+        return x
+
+    stands_still = Candidate(forward, mutates=("running_mean", "running_var"), dtypes=("float32",))
+    case = Session(stands_still, "batch_norm").blank
+    trial = Caller(stands_still, patience=0.02).forward(case)
+    assert [fault.kind for fault in trial.faults] == ["hangs"] * (stalls - 1)
+    if stalls == 1:
+        assert np.array_equal(trial.values["running_mean"], case.arguments["running_mean"] + 1)
 
 
 def test_an_exception_that_is_no_exception_is_a_finding() -> None:
