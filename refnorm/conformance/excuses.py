@@ -35,7 +35,7 @@ def ran(
         excuse = _excuse(case, fault, lone_is_error) if fault.stage == "forward" else ""
         excuse = excuse or (_lopsided(case) if fault.stage == "backward" else "")
         excuse = excuse or ("" if none_is_offered else _missing(case, absent))
-        into.ran[case.stratum] -= bool(excuse) and excuse not in RIGHT
+        into.ran[case.stratum] -= bool(excuse) and excuse not in RIGHT and fault.stage == "forward"
         excuse = excuse or ("refused by the reference as well" if _refused(case, dialect, fault.stage) else "")
         if excuse:
             into.coverage[f"{excuse}: {fault.message.partition(':')[0]}"] += 1

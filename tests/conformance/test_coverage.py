@@ -137,3 +137,18 @@ def test_layouts_of_single_arrays() -> None:
             written = eval(source(name, "a"), {"np": np, "a": a})
             assert np.array_equal(written, a)
             assert np.array_equal(np.sign(written.strides), np.sign(LAYOUTS[name](a).strides))
+
+
+def test_a_forward_whose_backward_is_excused_was_run() -> None:
+    """F.group_norm's backward refuses gamma without beta: y of that case is judged all the same."""
+    right = candidate("layer_norm", dtypes=("float32",))
+
+    def backward(dy, x, gamma, beta, *, eps):
+        if (gamma is None) != (beta is None):
+            raise RuntimeError("both or none")
+        return right.backward(dy, x, gamma, beta, eps=eps)
+
+    session = Session(Candidate(right.forward, backward, dtypes=("float32",)), "layer_norm")
+    lone = [case for case in session.cases() if case.arguments["gamma"] is not None and case.arguments["beta"] is None]
+    found = session.examine(lone)
+    assert found.never_run == () and found.findings["forward.y"] and sum(found.coverage.values()) == len(lone)
