@@ -170,7 +170,7 @@ def measured(cell: Cell, rounds: int, compiled: bool) -> list[dict[str, Any]]:
     from .cuda_cells import copy_of, prepared
 
     sets = sets_of_inputs(cell.bytes, getattr(torch.cuda.get_device_properties(0), "L2_cache_size", 64 << 20))
-    event: Callable[[], Any] = lambda: torch.cuda.Event(enable_timing=True)  # noqa: E731
+    event = partial(torch.cuda.Event, enable_timing=True)
     errors, ready, rows = accuracy(cell), prepared(cell, sets, compiled), []
     for direction, calls in ready.calls.items():
         times = medians({"copy": copy_of(cell, sets), **calls}, sets, event, torch.cuda.synchronize, rounds)

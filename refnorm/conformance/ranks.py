@@ -1,5 +1,4 @@
-"""The numbers of axes that a candidate takes: nn.BatchNorm2d and a kernel for (N, C, H, W) know four and say so; many a layer
-norm normalizes one."""
+"""The numbers of axes that a candidate takes: nn.BatchNorm2d knows four and says so, many a layer norm normalizes one."""
 
 from __future__ import annotations
 

@@ -278,7 +278,9 @@ def test_batch_norm_rounds_its_momentum(torch) -> None:
 
 def test_weight_norm_without_an_axis_has_its_gradient_in_16_bits(torch) -> None:
     """dv = (g / |v|) (dy - v <v, dy> / |v|^2): v = (1, 2, 2), dy = (2, 3, 3) give (4, -1, -1) / 27."""
-    whole = lambda v, g: torch._weight_norm(v, g, -1)  # noqa: E731
+    def whole(v, g):
+        return torch._weight_norm(v, g, -1)
+
     _, dv, _ = gradients(torch, whole, "bfloat16", [[1.0, 2, 2]], [[2.0, 3, 3]], 1.0)
     assert abs(dv[1] + 1 / 27) > 0.25 / 27
     _, dv, _ = gradients(torch, whole, "float16", [[3.0, 4]], [[30000.0, 1]], 1.0)  # <v, dy> = 90004 is past float16,

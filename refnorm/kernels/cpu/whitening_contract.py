@@ -115,8 +115,7 @@ def statistics(w: Work, x: np.ndarray, arguments: Mapping[str, Any]) -> Any:
         mean, covariance = moments(w, x)
         return None, factors(mean[:, :, None], covariance, **options)
 
-    nothing: Callable[..., Any] = lambda z, saved: None  # noqa: E731
-    operation = replace(w.triple.operation, forward=of_batch, apply=nothing)
+    operation = replace(w.triple.operation, forward=of_batch, apply=lambda z, saved: None)
     if operation.condition is not None:
         operation = replace(operation, condition=partial(whitening_factors.condition, operation.condition))
     triple = replace(w.triple, operation=operation)
