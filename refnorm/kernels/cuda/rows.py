@@ -91,7 +91,6 @@ def forward_by_block(
 # array is aligned: where it is not aligned, the same entries are read one by one.
 
 
-
 @cache
 def loads(width: int, again: bool = False) -> Any:
     """fetch(entry, k, x, o, i, n, aligned, rest): entry[k : k + width] = x[o + i ...], `rest` from entry n of the row on.
