@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
+from refnorm.anatomy.method import FROM_DIALECT
 from refnorm.anatomy.precision import accumulation_epsilon
 
 from . import strata, strata_examples
@@ -130,27 +132,35 @@ def _same_eps(session: Session, name: str, value: float | None) -> bool:
 
 
 def _by_trial(session: Session) -> Spoken:
-    """The dialects under which a dozen ordinary cases come out right."""
+    """The dialects under which a dozen ordinary cases come out right; of several, first that of the most right options."""
     names = list(session.method.dialects)
-    fixed = {
-        option: session.method.dialects[session.asked or names[0]].defaults[option]
-        for option in session.convention.options
-        if not session.offers(option) and option in session.method.dialects[session.asked or names[0]].defaults
-    }
+    fixed = {name: _unoffered(session, name) for name in names}
     if len(names) == 1:
-        return Spoken(names[0], {}, tuple(names), fixed)
-    wrong = {name: _failures(session, name, fixed) for name in names}
-    fits = [name for name in names if not wrong[name]]
+        return Spoken(names[0], {}, tuple(names), fixed[names[0]])
+    fits = [name for name in names if not _failures(session, name, fixed[name], "ordinary", "magnitudes")]
+    if len(fits) > 1 and session.asked is None:
+        wrong = {name: _failures(session, name, fixed[name], "options") for name in fits}
+        fits.sort(key=lambda name: wrong[name])
     nearest = fits[0] if fits else names[0]
     if session.asked is None or session.asked in fits:
-        return Spoken(session.asked or nearest, {}, tuple(fits), fixed)
+        dialect = session.asked or nearest
+        return Spoken(dialect, {}, tuple(fits), fixed[dialect])
     mismatches = (f"ordinary values come out as in {', '.join(fits)}",) if fits else ()
-    return Spoken(fits[0] if fits else session.asked, {}, tuple(fits), fixed, mismatches)
+    dialect = fits[0] if fits else session.asked
+    return Spoken(dialect, {}, tuple(fits), fixed[dialect], mismatches)
 
 
-def _failures(session: Session, name: str, fixed: Mapping[str, Any]) -> int:
+def _unoffered(session: Session, name: str) -> dict[str, Any]:
+    """Options that the candidate does not take, at the dialect's default, or else the method's; not those without any."""
+    known, spoken = session.method.signature.parameters, session.method.dialects[name].defaults
+    absent = [option for option in session.convention.options if option in known and not session.offers(option)]
+    values = {option: spoken.get(option, known[option].default) for option in absent}
+    return {option: v for option, v in values.items() if v is not FROM_DIALECT and v is not Parameter.empty}
+
+
+def _failures(session: Session, name: str, fixed: Mapping[str, Any], *strata_tried: str) -> int:
     plan = session.plan(session.main, dialect=name, fixed=fixed)
-    tried = {k: v for k, v in strata_examples.STRATA.items() if k in ("ordinary", "magnitudes")}
+    tried = {k: v for k, v in strata_examples.STRATA.items() if k in strata_tried}
     cases = list(strata.cases(plan, quick=True, tried=tried))[:TRIED]
     found = session.examine(cases, dialect=name, backward=False).findings
     return sum(not f.ok for group in found.values() for f in group) if cases else 1

@@ -8,6 +8,7 @@ from refnorm.conformance.diagnosis import explain
 from refnorm.conformance.session import Session
 
 from .kernels import candidate, having
+from .weight_kernels import whitening
 
 OLD = having(momentum=lambda o, n, m: m * o + (1 - m) * n, variance=lambda v, n: v)
 OLD_UNBIASED = having(momentum=lambda o, n, m: m * o + (1 - m) * n)
@@ -170,3 +171,32 @@ def test_a_clamped_variance_is_no_eps() -> None:
 
     session = Session(Candidate(forward, dtypes=("float32",)), "layer_norm", quick=True)
     assert "eps" not in session.spoken.traits
+
+
+def test_what_a_signature_lacks_is_judged_at_the_method_s_own_value() -> None:
+    whole = whitening("newton")
+    plain = Candidate(lambda x, gamma=None, beta=None, *, eps: whole.forward(x, gamma, beta, eps=eps), dtypes=("float32",))
+    report = check(plain, "iterative_norm", quick=True)
+    assert report.passed, str(report)
+
+
+def test_what_a_signature_lacks_is_each_dialect_s_own() -> None:
+    def normalized(x):
+        return x / (np.sqrt(np.square(x).sum(axis=-1, keepdims=True)) + np.float32(1e-5))
+
+    report = check(Candidate(normalized, dtypes=("float32",)), "lp_norm", quick=True)
+    assert report.passed and report.dialect == "chainer", str(report)
+
+
+def test_options_tell_dialects_apart_where_ordinary_values_do_not() -> None:
+    def in_chunks(x, gamma=None, beta=None, *, virtual_batch_size, eps):
+        along = (1, -1) + (1,) * (x.ndim - 2)
+        y = []
+        for part in np.array_split(x, -(-len(x) // virtual_batch_size)):
+            axes = (0, *range(2, x.ndim))
+            centred = part - part.mean(axis=axes, keepdims=True)
+            y.append(centred / np.sqrt(np.square(centred).mean(axis=axes, keepdims=True) + np.float32(eps)))
+        xhat = np.concatenate(y) if gamma is None else np.concatenate(y) * gamma.reshape(along)
+        return xhat if beta is None else xhat + beta.reshape(along)
+
+    assert Session(Candidate(in_chunks, dtypes=("float32",)), "ghost_batch_norm", quick=True).dialect == "tabnet"
