@@ -73,7 +73,7 @@ class Probed:
 
     def y(self, value: np.ndarray) -> Expected:
         bound, derived = self._all[1][0], colored(self.e)
-        return self._expected(value, bound if derived is None else bound + derived, "out")
+        return self._expected(value, bound if derived is None else bound + derived.y(), "out")
 
     def state(self) -> dict[str, Expected]:
         names = self.e.case.convention.state
@@ -82,7 +82,9 @@ class Probed:
 
     def gradients(self, values: dict[str, np.ndarray]) -> dict[str, Expected]:
         first, count = self.e.method.arrays[0], len(self._all[1]) - len(values)
-        bounds = self._all[1][count:]
+        derived = colored(self.e)
+        more = {} if derived is None else derived.gradients(values)
+        bounds = [bound + more.get(name, 0.0) for name, bound in zip(values, self._all[1][count:], strict=True)]
         return {
             "d" + name: self._expected(value, bound, "dx" if name == first else "grads")
             for (name, value), bound in zip(values.items(), bounds, strict=True)

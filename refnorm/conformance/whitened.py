@@ -29,20 +29,45 @@ def is_whitening(method: Method) -> bool:
     )  # fmt: skip
 
 
-def colored(e: Expectation) -> np.ndarray | None:
-    """What y = Gamma (W (x - mu)) + beta may lose beside its statistics; None where nothing is colored.
-
-    |Gamma| (|W| E_c + D u |W| |x - mu|) + (D + 3) u |Gamma| |xhat|, u of the arithmetic, E_c what x - mu loses: the mean's
-    error moves entries that are 0 as well, and two products of D terms each are rounded.  Noise on the inputs shows none
-    of these where inputs hold zeros; the error of W it does show, and it is not counted here again.
-    """
-    triple, gamma = e.method.triple, e.arguments.get("gamma")
-    if triple is None or not isinstance(triple.recovery, Coloring) or not e.case.training or gamma is None or not e.case.x.size:
+def colored(e: Expectation) -> Colored | None:
+    """None where nothing is colored, and in evaluation."""
+    triple = e.method.triple
+    if triple is None or not isinstance(triple.recovery, Coloring) or not e.case.training or not e.case.x.size:
         return None
-    whitened, size, d, u = Whitened(e), np.abs(gamma.astype(float)), gamma.shape[-1], e.case.arithmetic.u
-    applied = np.stack([k.moved + d * u * (np.abs(k.matrix) @ np.abs(k.c)) for k in whitened.blocks])
-    given_back = (d + 3) * u * np.stack([np.abs(k.xhat) for k in whitened.blocks])
-    return whitened.part.merge(size @ (applied + given_back))
+    return Colored(e)
+
+
+class Colored:
+    """What y = Gamma (W (x - mu)) + beta may lose that noise on the inputs does not show.
+
+    y: |Gamma| (|W| E_c + D u |W| |x - mu|) + (D + 3) u |Gamma| |xhat|, u of the arithmetic, E_c what x - mu loses: the mean's
+    error moves entries that are 0 as well, and two products of D terms each are rounded.  The error of W noise does show, and
+    it is not counted here again.
+
+    Gradients: W is not what noise on what was saved makes it, W's own size times u, but off by C of `tolerance.Block`, up to
+    the condition of S.  So dx is bounded as whitening's is, at the cotangent |Gamma|' |dy|, whose product of D terms is one
+    rounding of D u more of it; and dGamma = dy xhat' by |dy| E_xhat'.
+    """
+
+    def __init__(self, e: Expectation) -> None:
+        self.whitened, blocks = Whitened(e), Whitened(e).blocks
+        d, given = len(blocks[0].x), e.arguments.get("gamma")
+        self.size = np.abs(np.broadcast_to(np.eye(d), (len(blocks), d, d)) if given is None else given.astype(float))
+        self.u, self.dy = d * e.case.arithmetic.u, np.abs(self.whitened.part.split(e.case.dy.astype(float)))
+
+    def y(self) -> np.ndarray:
+        blocks, d = self.whitened.blocks, self.size.shape[-1]
+        applied = np.stack([k.moved + self.u * (np.abs(k.matrix) @ np.abs(k.c)) for k in blocks])
+        given_back = (d + 3) * self.u / d * np.stack([np.abs(k.xhat) for k in blocks])
+        return self.whitened.part.merge(self.size @ (applied + given_back))
+
+    def gradients(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        part, blocks = self.whitened.part, self.whitened.blocks
+        g, dx = np.swapaxes(self.size, 1, 2) @ self.dy, part.split(np.asarray(values["x"], float))
+        largest = [max(k.norm * up.max(), np.abs(v).max()) for k, up, v in zip(blocks, g, dx, strict=True)]
+        more = [k.backward(up, 1.0, v) + 2 * self.u * s for k, up, v, s in zip(blocks, g, dx, largest, strict=True)]
+        error = np.stack([np.broadcast_to(k.error, k.xhat.shape) for k in blocks])
+        return {"x": part.merge(np.stack(more)), "gamma": self.dy @ np.swapaxes(error, 1, 2)}
 
 
 class Whitened:

@@ -11,6 +11,7 @@ from refnorm.conformance import Candidate, check
 from refnorm.conformance.cases import Case
 from refnorm.conformance.conventions import convention_of
 from refnorm.conformance.expected import Expectation
+from refnorm.conformance.session import Session
 from refnorm.conformance.shapes import has_rows
 from refnorm.conformance.tolerance_arithmetic import Arithmetic
 
@@ -149,3 +150,18 @@ def test_a_coloring_in_float32_is_right_where_inputs_hold_zeros():
     for y in (centred @ folded.T, (centred @ cache.saved.matrix[0].T.astype(np.float32)) @ gamma[0].T):
         assert y.dtype == np.float32 and np.all(np.abs(y - right.value) <= right.bound)
     assert np.all(0.01 * np.abs(right.value) > right.bound)
+
+
+def test_a_coloring_s_gradient_may_lose_what_the_condition_of_its_covariance_says():
+    session = Session(Candidate(lambda x, gamma, beta, *, eps, num_groups: x), "whitening_coloring_norm")
+    cases = [c for c in session.cases() if c.stratum == "spectra" and "condition 1e8" in c.label]
+    for case in cases:
+        e = Expectation(case, "covariance")
+        saved = e.computed[1]
+        s = (saved.covariance + case.arguments["eps"] * np.eye(saved.covariance.shape[-1])).astype(np.float32).astype(float)
+        factor = np.linalg.cholesky(s)
+        rounded = saved._replace(factor=factor, matrix=np.linalg.inv(factor))  # of a covariance in float32, and no other error
+        found = dict(zip(("dx", "dgamma"), e.method.derive(e.cotangent, rounded, **e.arguments)[:2], strict=True))
+        expected = e.gradients()
+        assert all(np.all(np.abs(found[n] - expected[n].value) <= expected[n].bound) for n in found), case.label
+    assert cases
