@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,22 +10,22 @@ import numpy as np
 
 from .cases import Case, stored
 from .conventions import TRAILING, method_named
+from .expected import Expectation, OutsideDialect
 
 
 def sliced(case: Case, axis: int, size: int) -> Case | None:
     """The first `size` entries along an axis of x, parameters cut to fit; None where no such call exists."""
-    if case.dy.shape != case.x.shape:
-        return None
-    x = np.take(case.x, range(size), axis=axis)
-    return _fitted(case, x, np.take(case.dy, range(size), axis=axis))
+    return _taken(case, axis, range(size))
 
 
 def single(case: Case, axis: int, index: int) -> Case | None:
     """The one entry at `index` along an axis, parameters with it; None where no such call exists."""
-    if case.x.shape[axis] == 1 or case.dy.shape != case.x.shape:
-        return None
-    x, dy = np.take(case.x, [index], axis=axis), np.take(case.dy, [index], axis=axis)
-    return _fitted(case, x, dy)
+    return _taken(case, axis, (index,)) if case.x.shape[axis] > 1 else None
+
+
+def _taken(case: Case, axis: int, places: Sequence[int]) -> Case | None:
+    x = np.take(case.x, places, axis=axis)
+    return _fitted(case, x, np.take(case.dy, places, axis=axis) if case.dy.shape == case.x.shape else case.dy)
 
 
 def squeezed(case: Case, axis: int) -> Case | None:
@@ -67,7 +67,22 @@ def _fitted(case: Case, x: np.ndarray, dy: np.ndarray) -> Case | None:
             if given.ndim != len(shape) or any(a < b for a, b in zip(given.shape, shape, strict=True)):
                 return None
             changes[name] = np.ascontiguousarray(given[tuple(slice(n) for n in shape)])
-    return replace(smaller, arguments={**smaller.arguments, **changes})
+    smaller = replace(smaller, arguments={**smaller.arguments, **changes})
+    return smaller if method.triple is not None else _answered(smaller, case.dy)
+
+
+def _answered(case: Case, dy: np.ndarray) -> Case | None:
+    """With a cotangent of the shape of y, which is not x's for every layer: cut from the larger one where it must be."""
+    for dialect in method_named(case.norm).dialects:
+        try:
+            shape = np.shape(Expectation(case, dialect).computed[0])
+        except (OutsideDialect, TypeError, IndexError):
+            continue
+        if shape == case.dy.shape:
+            return case
+        if len(shape) == dy.ndim and all(a <= b for a, b in zip(shape, dy.shape, strict=True)):
+            return replace(case, dy=np.ascontiguousarray(dy[tuple(slice(n) for n in shape)]))
+    return None
 
 
 def regrouped(case: Case, groups: int) -> Case | None:

@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from refnorm.conformance import Candidate, check
-from refnorm.conformance.reduction import PATTERNS, regrouped, sliced, squeezed
+from refnorm.conformance.cases import Case
+from refnorm.conformance.reduction import PATTERNS, regrouped, single, sliced, squeezed
 from refnorm.conformance.reproduction import array_source
 from refnorm.conformance.search import minimize
 from refnorm.conformance.session import Session
+from refnorm.conformance.tolerance_arithmetic import Arithmetic
 
 from .kernels import candidate, having, plain_mean, standard_dx
 from .planted.base import first_only
@@ -155,6 +158,20 @@ def test_reductions_keep_a_case_a_call() -> None:
     assert squeezed(one, 2).x.shape == (1, 6, 3)
     for smaller in (fewer, one):
         assert session.call(smaller).fault("raises") is None
+
+
+def test_a_smaller_case_of_a_layer_has_a_cotangent_of_the_shape_of_y() -> None:
+    """y of (2, 2, 5) from x of (2, 2, 5) keeps its channels where x loses one: they are those of the kernel."""
+    x, w = np.arange(20.0, dtype=np.float32).reshape(2, 2, 5), np.arange(8.0, dtype=np.float32).reshape(2, 2, 2)
+    given = {"x": x, "w": w, "momentum": None, "eps": 0.1, "padding": 0, "stride": 1, "training": True}
+    case = Case("conv_norm", "ordinary", "", given, x + 1, Arithmetic.of("float32"))
+    for smaller in (sliced(case, 1, 1), single(case, 1, 1)):
+        assert smaller.x.shape == (2, 1, 5) and smaller.arguments["w"].shape == (2, 1, 2)
+        assert smaller.dy.tolist() == case.dy.tolist()
+    assert sliced(case, 2, 4).dy.tolist() == case.dy[:, :, :4].tolist()
+    padded = replace(case, arguments={**given, "padding": 1}, dy=np.ones((2, 2, 6), np.float32))
+    assert sliced(padded, 2, 4).dy.shape == (2, 2, 5)
+    assert sliced(case, 2, 1) is None                # shorter than the kernel
 
 
 def test_the_search_is_deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
