@@ -5,7 +5,7 @@ forward(<arrays>, *, <options>) -> outputs          backward(dy, x, <the same ar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,14 +56,6 @@ _TABLE = (
     Convention("weight_standardization", ("w",), ("eps",), gradients=("w",)),
 )
 CONVENTIONS = {convention.norm: convention for convention in _TABLE}
-
-
-ORDER = ("x", "residual", "gamma", "beta", "w", "v", "g")
-"""In which gradients are handed back, whatever order a signature has; arrays of other names follow."""
-
-
-def ordered(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
 
 def constants(names: Collection[str]) -> frozenset[str]:

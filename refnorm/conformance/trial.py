@@ -84,8 +84,8 @@ class Caller:
         given = laid_out(case)
         binding, function, prepare = self.binding(case), self.candidate.forward, self.candidate.prepare
         if self.candidate.by_name:
-            names = (*binding.positional, *binding.keywords)
-            named = {n: given[n] for n in names if n in given}
+            arrays = (case.convention.arrays[0], "residual", *case.convention.arrays[1:])  # in the order of the gradients
+            named = {n: given[n] for n in (*arrays, *given) if n in given and binding.takes(n)}
             limit = COMPILING * self.patience
             if prepare is not None and not prepared(limit, lambda: prepare(**named)):
                 self.hung = True

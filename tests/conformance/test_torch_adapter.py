@@ -388,3 +388,26 @@ def test_weight_norm_of_a_middle_axis_multiplies_in_16_bits(torch) -> None:
     assert ((y - exact).abs() / exact.abs()).max() > 1.2 * 2.0**-11
     outer = torch._weight_norm(v.movedim(1, 0).contiguous(), g.reshape(-1, 1, 1), 0).double()
     assert ((outer.movedim(0, 1) - exact).abs() / exact.abs()).max() < 1.01 * 2.0**-11
+
+
+def test_gradients_are_in_the_order_of_each_norm(torch) -> None:
+    """x, alpha, gamma, beta; g, w; x, beta, gamma: also under names of one's own."""
+
+    def dynamic_tanh(x, alpha=None, gamma=None, beta=None):
+        y = torch.tanh(x if alpha is None else alpha * x) * (1 if gamma is None else gamma)
+        return y if beta is None else y + beta
+
+    def tangent(gradient, kernel):
+        rows, kernels = gradient.flatten(1), kernel.flatten(1)
+        along = (rows * kernels).sum(1, keepdim=True) / kernels.square().sum(1, keepdim=True)
+        return (rows - along * kernels).reshape(gradient.shape)
+
+    def generalized(x, beta, gamma):
+        channels = (-1,) + (1,) * (x.ndim - 2)
+        return x / (beta.reshape(channels) + torch.einsum("cd,nd...->nc...", gamma, x.square())).sqrt()
+
+    functions = {"dynamic_tanh": dynamic_tanh, "tangent_projection": tangent, "generalized_divisive_norm": generalized}
+    for norm, function in functions.items():
+        axis = -1 if norm == "dynamic_tanh" else 1
+        report = check(Candidate.from_torch(function, dtypes=("float32",), channel_axis=axis), norm, quick=True)
+        assert report.passed, str(report)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..candidate import Candidate, origin_of
-from ..conventions import CONVENTIONS, DERIVED, constants, ordered
+from ..conventions import CONVENTIONS, DERIVED, constants
 from ..signature import Binding, read
 
 ARRAYS = tuple(dict.fromkeys(name for c in CONVENTIONS.values() for name in c.arrays)) + ("residual",)
@@ -47,7 +47,7 @@ def candidate(target: Callable[..., Any], *, jit: bool = True, traced: Sequence[
         arguments, y, pull = saved
         with _precision(arguments):
             (found,) = pull(jnp.array(dy.astype(y.dtype)))
-            return tuple(np.asarray(found[name]) for name in ordered(found))
+            return tuple(np.asarray(found[name]) for name in arguments if name in found)
 
     def prepare(**arguments: Any) -> None:
         assert jitted is not None

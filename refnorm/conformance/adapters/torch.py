@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ..candidate import Candidate, origin_of
-from ..conventions import CONVENTIONS, DERIVED, constants, ordered
+from ..conventions import CONVENTIONS, DERIVED, constants
 from ..signature import read
 from .torch_modules import STATE, Call, as_function
 
@@ -63,7 +63,7 @@ def candidate(target: Any, *, device: str | None = None, **fields: Any) -> Candi
     def backward(dy: np.ndarray, saved: Any) -> tuple[np.ndarray, ...]:
         y, leaves = saved[-2:]
         asked = tuple(name.removeprefix("d") if name not in leaves else name for name in fields.get("needs_grad") or leaves)
-        wanted = {name: leaves[name] for name in ordered(leaves) if name in asked and leaves[name].requires_grad}
+        wanted = {name: leaf for name, leaf in leaves.items() if name in asked and leaf.requires_grad}
         up = to_torch(dy, device).to(y.dtype)
         with calling(), _threads(dy.size):
             found = torch.autograd.grad(y, list(wanted.values()), up, retain_graph=True, allow_unused=True)
@@ -125,9 +125,8 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _arrays(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Tensors, and what may be one and is None, in the contract's order; a beta that is a number is an option."""
-    found = [n for n, a in given.items() if isinstance(a, torch.Tensor) or (a is None and n in ARRAYS)]
-    return tuple(sorted(found, key=lambda name: ARRAYS.index(name) if name in ARRAYS else len(ARRAYS)))
+    """Tensors, and what may be one and is None, in the order in which they come; a beta that is a number is an option."""
+    return tuple(n for n, a in given.items() if isinstance(a, torch.Tensor) or (a is None and n in ARRAYS))
 
 
 def _function(target: Callable[..., Any]) -> tuple[Call, inspect.Signature]:
