@@ -191,10 +191,10 @@ class Plan:
                     value = 0.3 + rng.normal(size=size)
                     given[name] = stored(np.abs(value) + 0.1 if name in self.method.positive else value, self.dtype("params"))
             for name in self.convention.state:
-                value = asked[name] if name in asked else rng.uniform(0.5, 2, shape[self.channel_axis % len(shape)])
+                value = self._kept(name, asked, given, rng)
                 given[name] = stored(value, self.dtype("state"))
             for name, value in asked.items():
-                if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name not in self.convention.state:
                     given[name] = stored(value, self.dtype("params"))
             arguments, _ = self.method.resolve(
                 **case.reference(), **({} if self.dialect is None else {"dialect": self.dialect})
@@ -206,6 +206,19 @@ class Plan:
             return None
         rows = np.asarray(y, float).reshape(1, -1)
         return replace(case, dy=stored(drawn.cotangent(rng, dy, rows).reshape(np.shape(y)), self.dtype("out")))
+
+    def _kept(
+        self, name: str, asked: Mapping[str, Any], given: Mapping[str, Any], rng: np.random.Generator
+    ) -> np.ndarray:  # fmt: skip
+        """What is kept from call to call: the example's; of another shape or axis, near a fresh one; without any, drawn."""
+        x = given[self.convention.arrays[0]]
+        if name not in asked:
+            return rng.uniform(0.5, 2, x.shape[self.channel_axis % x.ndim])
+        assert self.method.state is not None
+        along = {"dim": given["dim"]} if "dim" in given else {}
+        fresh = np.asarray(getattr(self.method.state(x.astype(float), **along), name))
+        near = fresh + 0.3 / np.sqrt(max(fresh.size, 1)) * rng.normal(size=fresh.shape)
+        return asked[name] if fresh.shape == asked[name].shape else near
 
     def _placed(self, array: np.ndarray, role: str) -> np.ndarray:
         if self.channel_axis == -1 and "channel_axis" in self.method.signature.parameters:

@@ -102,7 +102,10 @@ def magnitudes(plan: Plan) -> Iterator[Case | None]:
         if "eps" in plan.convention.options and form.normal < 1e-20:  # what is floored beside eps shows where both are small
             label = f"example {k}, values of 0.001, eps 1e-09"
             yield plan.example("magnitudes", label, example, draw=_scaled(1e-3), quick=k == 0, eps=1e-9)
-        for kappa in (3.0, 10.0, 100.0) if plan.method.acts_on == "activations" else ():
+        if plan.method.acts_on == "weights" and form.normal < 1e-20:  # a length of a weight has no least one
+            yield plan.example("magnitudes", f"example {k}, values of 1e-06", example, draw=_scaled(1e-6), quick=k == 0)
+        centred = plan.method.acts_on == "activations" or plan.method.facts.invariances["weight_row_shift"] == "yes"
+        for kappa in (3.0, 10.0, 100.0) if centred else ():
             yield plan.example(
                 "offset rows", f"example {k}, mean of {kappa:g}", example, draw=_shifted(kappa), quick=kappa == 10.0
             )

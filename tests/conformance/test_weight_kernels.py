@@ -18,14 +18,14 @@ RIGHT = {
     "iterative_norm": whitening("newton"),
 }
 WEIGHT = (
-    "mean for sum", "eps", "never below 1", "centred", "tail past blocks of 8", "g left out", "g without its sign",
-    "no projection", "dg over the length", "the other axis where they are alike",
+    "mean for sum", "eps", "never below 1", "never below 1e-4", "centred", "tail past blocks of 8", "g left out",
+    "g without its sign", "no projection", "dg over the length", "the other axis where they are alike",
 )  # fmt: skip
 SPECTRAL = (
     "eps added", "iterates in evaluation", "once more", "Frobenius", "exact", "never below 1", "u kept", "v kept",
     "sigma detached",
 )  # fmt: skip
-STANDARDIZED = ("over the outputs", "over the kernel", "mean left in", "eps ten times", "n - 1", "eps outside")
+STANDARDIZED = ("over the outputs", "over the kernel", "mean left in", "eps ten times", "n - 1", "eps outside", "one pass")
 ZCA = ("groups ignored", "m - 1", "eps ten times", "variances alone", "clamped at 1e-2", "clamped at 1e-4")
 BUGS = [
     *(("weight_norm", bug, weight_norm(bug)) for bug in WEIGHT),
@@ -63,3 +63,11 @@ def test_whitening_of_channels_in_eights() -> None:
 def test_bugs_are_seen(norm: str, bug: str, candidate) -> None:
     found = Session(candidate, norm, ASKED.get(norm), quick=True).examination.findings
     assert any(not f.ok for group in found.values() for f in group)
+
+
+def test_a_power_iteration_is_asked_for_every_axis_and_size() -> None:
+    """Also where u and v of the example do not fit."""
+    cases = list(Session(spectral_norm(), "spectral_norm").cases())
+    asked = {(case.x.shape, case.arguments["dim"]) for case in cases}
+    assert {((4, 4, 4), dim) for dim in range(3)} <= asked
+    assert {case.x.shape[0] for case in cases if case.stratum == "lengths"} >= {1, 33, 129}

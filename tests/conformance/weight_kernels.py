@@ -26,6 +26,7 @@ def weight_norm(bug: str | None = None) -> Candidate:
             square = square[:, : max(r.shape[1] // 8 * 8, min(8, r.shape[1]))]
         q = square.mean(axis=1, keepdims=True) if bug == "mean for sum" else square.sum(axis=1, keepdims=True)
         n = np.sqrt(q + np.float32(1e-5)) if bug == "eps" else np.sqrt(q)
+        n = np.maximum(n, np.float32(1e-4)) if bug == "never below 1e-4" else n
         return np.maximum(n, np.float32(1)) if bug == "never below 1" else n
 
     def forward(v, g=None, *, dim=0):
@@ -93,6 +94,8 @@ def weight_standardization(bug: str | None = None) -> Candidate:
             if bug == "original":
                 return (c / (np.sqrt(total / (n - 1)) + eps)).astype(w.dtype)
             var = total / max(n - 1, np.float32(1)) if bug == "n - 1" else total / n
+            if bug == "one pass":
+                var = np.square(w).mean(axis=axes, keepdims=True) - np.square(w.mean(axis=axes, keepdims=True))
             return (c / (np.sqrt(var) + eps) if bug == "eps outside" else c / np.sqrt(var + eps)).astype(w.dtype)
 
     return Candidate(forward, dtypes=("float32",))
