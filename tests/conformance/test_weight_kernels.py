@@ -71,3 +71,18 @@ def test_a_power_iteration_is_asked_for_every_axis_and_size() -> None:
     asked = {(case.x.shape, case.arguments["dim"]) for case in cases}
     assert {((4, 4, 4), dim) for dim in range(3)} <= asked
     assert {case.x.shape[0] for case in cases if case.stratum == "lengths"} >= {1, 33, 129}
+
+
+def test_rows_of_one_entry_may_be_refused() -> None:
+    """As PyTorch's batch norm does, by which timm standardizes."""
+    plain = weight_standardization()
+
+    def forward(w, *, eps):
+        if w[:1].size == 1:
+            raise ValueError("Expected more than 1 value per channel when training")
+        return plain.forward(w, eps=eps)
+
+    session = Session(replace(plain, forward=forward), "weight_standardization", "timm")
+    found = session.examine([case for case in session.cases() if case.stratum == "lengths"])
+    assert all(f.ok for group in found.findings.values() for f in group)
+    assert any("refuses rows of one entry" in reason for reason in found.coverage)
