@@ -17,8 +17,9 @@ basis of eigenvectors, the entries of dW S^1/2 are dS_ij/(sqrt(l_i) (sqrt(l_i) +
     C       = u kappa_W ((4 + sqrt d)(1 + T/4) + rho) + |delta|^2 |W|_2^2
     PCA       + u |S| (4 + sqrt d + rho) max_ij sqrt(l_j/l_i)/|l_i - l_j|      eigenvectors turn
 
-C >= 1/2 says nothing: infinite.  Z is moved besides by the mean, by the roundings of c or of W x - W mu, and
-by those of a product of d terms:
+C >= 1/2 says nothing: infinite.  Where PCA's own term is, eigenvalues are equal to rounding, and PCA has no
+gradient: 1/(l_i - l_j) may be infinite, and dX is not judged.  Z is moved besides by the mean, by the
+roundings of c or of W x - W mu, and by those of a product of d terms:
 
     E_Z  = C max|Z| + |W| (delta + 2 u (|x| + |mu|)) + u d |W||c|
     E_dX = 2 (C + max |W| (delta + 2 u (|x| + |mu|))) max(|W|_2 max|g|, max|dX|) + u d |W^T||g|
@@ -82,7 +83,7 @@ class Block:
         self.rho = float(np.max(np.where(spread > 0, growth(square, a.unit) / spread, 0)))
         finite = bool(np.isfinite(self.matrix).all() and np.isfinite(self.covariance).all())
         self.out_of_range = not (finite and m * float(peak.max()) ** 2 <= a.largest)
-        self.norm = float(np.linalg.norm(self.matrix, 2)) if finite else np.inf
+        self.norm, self.tied = float(np.linalg.norm(self.matrix, 2)) if finite else np.inf, False
         self.C = np.nan if self.out_of_range else self._condition(d)
         self.moved = np.abs(self.matrix) @ (self.delta + 2 * a.u * (np.abs(self.x) + np.abs(self.mean)))
         product = a.u * d * (np.abs(self.matrix) @ np.abs(self.c))
@@ -96,7 +97,8 @@ class Block:
         if self.method == "pca" and d > 1:
             apart = np.where(np.eye(d, dtype=bool), np.inf, np.abs(values[:, None] - values))
             turn = np.sqrt(np.maximum(values, 0) / values[:, None]) / apart
-            loss += a.u * values[-1] * (solver + self.rho) * float(turn.max())
+            turned = a.u * values[-1] * (solver + self.rho) * float(turn.max())
+            self.tied, loss = not turned < 0.5, loss + turned
         return float(loss) if loss < 0.5 else np.inf
 
     @property
@@ -126,7 +128,7 @@ class Block:
             bound = (bound + a.h * (1 + self.norm)) * (1 + form.unit) + form.unit * value + form.least
             bound = np.where(np.isnan(bound), np.inf, bound)
             beyond = np.where(np.isinf(bound), d * size, value + bound) > form.largest
-            return np.where(beyond | self.out_of_range, np.nan, bound)
+            return np.where(beyond | self.out_of_range | self.tied, np.nan, bound)
 
 
 def probe(

@@ -250,3 +250,11 @@ def test_pytorch_passes(peer, dtype, mode):
         assert worst(rows(found[1]), dx, tolerance.backward(stats, dy, wide_gamma)) <= 1
         assert worst(found[2], channels(dy * stats.xhat).sum(axis=1), bounds[0]) <= 1
         assert worst(found[3], channels(dy).sum(axis=1), bounds[1]) <= 1
+
+
+def test_pca_has_no_gradient_where_eigenvalues_are_equal_to_rounding() -> None:
+    x = np.array([[1.0, -1, 1, -1], [1, 1, -1, -1]])
+    for method, judged in (("pca", False), ("zca", True)):
+        block = Block(x, np.eye(2) / np.sqrt(1 + 1e-3), 1e-3, Arithmetic.of("float32"), method)
+        assert np.all(np.isnan(block.backward(np.ones((2, 4)))) != judged)
+        assert np.all(np.isfinite(block.backward(np.ones((2, 4)))) == judged)
