@@ -93,5 +93,8 @@ def _is_lone(case: Case) -> bool:
     method = method_named(case.norm)
     if method.triple is None or not case.training:
         return False
-    arguments, _ = method.resolve(**case.reference())
+    try:
+        arguments, _ = method.resolve(**case.reference())
+    except (TypeError, ValueError):  # no call of this method
+        return False
     return bool(method.triple.partition(**arguments).blocks[2] == 1)
