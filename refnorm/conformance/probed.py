@@ -14,7 +14,7 @@ import numpy as np
 
 from . import tolerance
 from .rows import Expected
-from .whitened import colored
+from .whitened import colored, orthogonalized
 
 if TYPE_CHECKING:
     from .expected import Expectation
@@ -71,8 +71,13 @@ class Probed:
             size = np.sqrt(np.mean(np.square(value))) if value.size else 0.0
         return Expected(value, stored, max(float(size), 1e-300))
 
+    @cached_property
+    def _derived(self) -> Any:
+        """What is lost besides, and shows in no noise on the inputs: `y` and `gradients`; None where nothing is."""
+        return colored(self.e) or orthogonalized(self.e)
+
     def y(self, value: np.ndarray) -> Expected:
-        bound, derived = self._all[1][0], colored(self.e)
+        bound, derived = self._all[1][0], self._derived
         return self._expected(value, bound if derived is None else bound + derived.y(), "out")
 
     def state(self) -> dict[str, Expected]:
@@ -82,7 +87,7 @@ class Probed:
 
     def gradients(self, values: dict[str, np.ndarray]) -> dict[str, Expected]:
         first, count = self.e.method.arrays[0], len(self._all[1]) - len(values)
-        derived = colored(self.e)
+        derived = self._derived
         more = {} if derived is None else derived.gradients(values)
         bounds = [bound + more.get(name, 0.0) for name, bound in zip(values, self._all[1][count:], strict=True)]
         return {

@@ -8,7 +8,8 @@ tolerance_arithmetic.
 m products: u rho sqrt(S_ii S_jj), rho = max R(c_i^2)/(m var_i).  That is thirty standard deviations of one
 entry where errors are random, which leaves room for the norm of a d x d matrix of them (2 sqrt(d) of one).
 The roundings of its entries, and the backward error of a Cholesky factor, a symmetric eigenproblem or a
-Newton step, are (4 + sqrt d) u |S|; T steps of the coupled iteration commit (1 + T/4) of it.
+Newton step, are (4 + sqrt d) u |S|; T steps of the coupled iteration commit (1 + T/4) of it, and those of
+its paper's, which is what is mostly written, `drift` besides.
 
 **Whitened.**  Z feels an error dS through W dS W^T alone: Cholesky halves its lower triangle; for ZCA, in the
 basis of eigenvectors, the entries of dW S^1/2 are dS_ij/(sqrt(l_i) (sqrt(l_i) + sqrt(l_j))).  With
@@ -93,7 +94,7 @@ class Block:
         a, values = self.arithmetic, np.linalg.eigvalsh(self.covariance)
         solver = 4 + np.sqrt(d)
         loss = a.u * self.norm**2 * values[-1] * (solver * (1 + self.steps / 4) + self.rho)
-        loss += float(np.square(self.delta).sum()) * self.norm**2
+        loss += float(np.square(self.delta).sum()) * self.norm**2 + a.u * solver * drift(values / values.sum(), self.steps)
         if self.method == "pca" and d > 1:
             apart = np.where(np.eye(d, dtype=bool), np.inf, np.abs(values[:, None] - values))
             turn = np.sqrt(np.maximum(values, 0) / values[:, None]) / apart
@@ -129,6 +130,22 @@ class Block:
             bound = np.where(np.isnan(bound), np.inf, bound)
             beyond = np.where(np.isinf(bound), d * size, value + bound) > form.largest
             return np.where(beyond | self.out_of_range | self.tied, np.nan, bound)
+
+
+def drift(values: Any, steps: int) -> float:
+    """What roundings become in Z = P c in T steps of P <- 3/2 P - 1/2 P^3 N, in units of (4 + sqrt d) u max|Z|.
+
+    values: eigenvalues s of N, 0..1.  In its eigenvectors P is diagonal, b, but a rounding e of P is not, and grows a step by
+    3/2 - s_j (b_i^2 + b_i b_j + b_j^2) / 2 (operations/newton_uncoupled.py).  A step commits max b for P, and max b^3 max s / 2
+    for its products, whose large terms cancel; column j of P meets c_j, as large as sqrt(s_j).
+    """
+    s = np.maximum(np.asarray(values, np.float64), 0)
+    b, error = np.ones_like(s), np.zeros((len(s), len(s)))
+    for _ in range(steps):
+        growth = np.abs(1.5 - 0.5 * s * (b[:, None] ** 2 + b[:, None] * b + b**2))
+        error = growth * error + b.max() + 0.5 * b.max() ** 3 * s.max()
+        b = 1.5 * b - 0.5 * b**3 * s
+    return float((error * np.sqrt(s)).max(initial=0))
 
 
 def probe(

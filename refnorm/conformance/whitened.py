@@ -13,6 +13,7 @@ from refnorm.anatomy.recovery import Affine, Coloring
 from . import tolerance
 from .rows import Expected
 from .tolerance_arithmetic import growth
+from .tolerance_whitening import drift
 
 if TYPE_CHECKING:
     from .expected import Expectation
@@ -68,6 +69,46 @@ class Colored:
         more = [k.backward(up, 1.0, v) + 2 * self.u * s for k, up, v, s in zip(blocks, g, dx, largest, strict=True)]
         error = np.stack([np.broadcast_to(k.error, k.xhat.shape) for k in blocks])
         return {"x": part.merge(np.stack(more)), "gamma": self.dy @ np.swapaxes(error, 1, 2)}
+
+
+def orthogonalized(e: Expectation) -> Orthogonalized | None:
+    """None where no weight is orthogonalized by Newton's iteration."""
+    triple = e.method.triple
+    iterated = triple is not None and triple.operation.name == "newton" and e.method.acts_on == "weights"
+    return Orthogonalized(e) if iterated and e.case.x.size else None
+
+
+class Orthogonalized:
+    """What what = B_T vc / sqrt(n) loses in its steps (`tolerance_whitening.drift`): C max|what|, C = (4 + sqrt d) u drift.
+
+    C is inherited by each part of dv = (B' g - ..) / sqrt(n), and by dg = sum dw what.
+    """
+
+    def __init__(self, e: Expectation) -> None:
+        triple, saved = e.method.triple, e.computed[1]
+        assert triple is not None
+        self.part, v = triple.partition(**e.arguments), e.case.x.astype(float)
+        norm = np.where(np.isfinite(saved.norm) & (saved.norm > 0), saved.norm, np.inf)  # of what is 0 there is no direction
+        with np.errstate(all="ignore"):
+            what, d = np.abs(triple.operation.apply(self.part.split(v), saved)), saved.iterate.shape[-1]
+        values = np.linalg.eigvalsh(np.nan_to_num(saved.gram / norm))
+        loss = (4 + np.sqrt(d)) * e.case.arithmetic.u * np.array([drift(s, e.arguments["T"]) for s in values])
+        self.loss = np.where(loss < 0.5, loss, np.inf)[:, None, None]
+        self.error = self.part.merge(self.loss * what.max(axis=(1, 2), keepdims=True) + np.zeros_like(what))
+        gain, rows = e.arguments["gain"], (-1,) + (1,) * (v.ndim - 1)
+        self.gain = abs(e.spoken.conventions["gains"](gain) if isinstance(gain, str) else gain)
+        self.scale = self.gain * (1.0 if e.arguments["g"] is None else np.abs(e.arguments["g"]).reshape(rows))
+        self.dy = np.abs(e.case.dy.astype(float))
+        self.norm = np.linalg.norm(np.nan_to_num(saved.iterate), 2, axis=(1, 2))[:, None, None] / np.sqrt(norm)
+
+    def y(self) -> np.ndarray:
+        return self.scale * self.error
+
+    def gradients(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        g, dv = self.part.split(self.scale * self.dy), np.abs(self.part.split(np.asarray(values["v"], float)))
+        size = np.maximum(self.norm * g.max(axis=(1, 2), keepdims=True), dv.max(axis=(1, 2), keepdims=True))
+        terms = (self.gain * self.dy * self.error).reshape(len(self.dy), -1)
+        return {"v": self.part.merge(2 * self.loss * size + np.zeros_like(dv)), "g": terms.sum(axis=1)}
 
 
 class Whitened:

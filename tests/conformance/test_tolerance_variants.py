@@ -163,6 +163,9 @@ def test_right_whitening(method, steps):
         c = x - x.astype(float).mean(axis=1, keepdims=True)
         matrix = np.linalg.lstsq(c.T, z.T, rcond=None)[0].T
         block = Block(x, matrix, 1e-3, FLOAT32, method, T=steps or None, xhat=z)
+        if steps == 7 and m == d + 1:  # the paper's recursion may have drifted anywhere: least eigenvalues of 1e-3
+            assert np.isinf(block.C)
+            continue
         for order in (right.sequential, right.ORDERS["lanes 16"], right.tree, None):
             found = right.whiten(x, g, 1e-3, method, steps, order)
             assert worst(found[0], z, tolerance.forward(block)) <= 1, (d, m, condition, kappa)

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from refnorm.conformance import check
+from refnorm.conformance import Candidate, check
 from refnorm.conformance.session import Session
+from refnorm.operations.activation_gains import exact
 
 from .weight_kernels import spectral_norm, weight_norm, weight_standardization, whitening
 
@@ -36,6 +38,10 @@ BUGS = [
     *(("iterative_norm", bug, whitening("newton", bug)) for bug in ("a step less", "trace left out")),
 ]
 ASKED = {"weight_standardization": "timm"}
+PARAMETERS = {
+    "orthogonal_newton_iteration": ("v", "g", "T", "num_groups", "gain", "eps"),
+    "group_whitening_iterative": ("x", "gamma", "beta", "T", "num_groups", "eps"),
+}
 
 
 @pytest.mark.parametrize("norm", RIGHT)
@@ -86,3 +92,41 @@ def test_rows_of_one_entry_may_be_refused() -> None:
     found = session.examine([case for case in session.cases() if case.stratum == "lengths"])
     assert all(f.ok for group in found.findings.values() for f in group)
     assert any("refuses rows of one entry" in reason for reason in found.coverage)
+
+
+def _iterated(v, g=None, *, T=5, num_groups=1, gain=1.0, eps=0.0):
+    """Orthogonalized by Newton's iteration as its paper has it, P <- 3/2 P - 1/2 P^3 S, in the type of v."""
+    m = v.reshape(num_groups, v.shape[0] // num_groups, -1)
+    c = m - m.mean(axis=2, keepdims=True)
+    k = c @ c.transpose(0, 2, 1) + v.dtype.type(eps) * np.eye(c.shape[1], dtype=v.dtype)
+    n = np.sqrt(np.square(k).sum(axis=(1, 2), keepdims=True))
+    b = np.broadcast_to(np.eye(c.shape[1], dtype=v.dtype), k.shape)
+    for _ in range(T):
+        b = v.dtype.type(1.5) * b - v.dtype.type(0.5) * b @ b @ b @ (k / n)
+    gain = v.dtype.type(exact(gain) if isinstance(gain, str) else gain)
+    y = gain * (b @ c / np.sqrt(n)).reshape(v.shape)
+    return y if g is None else y * g.reshape(-1, *(1 for _ in v.shape[1:]))
+
+
+@pytest.mark.parametrize("norm", ["orthogonal_newton_iteration", "group_whitening_iterative"])
+def test_newton_s_iteration_as_its_papers_have_it_is_right(norm: str) -> None:
+    """It drifts where eigenvalues are 0: `tolerance_whitening.drift`."""
+
+    def grouped(x, gamma=None, beta=None, *, eps, num_groups, T):
+        z = x.reshape(len(x), num_groups, -1)
+        c = z - z.mean(axis=2, keepdims=True)
+        s = c @ c.transpose(0, 2, 1) / np.float32(c.shape[2]) + np.float32(eps) * np.eye(num_groups, dtype=x.dtype)
+        trace = np.trace(s, axis1=1, axis2=2)[:, None, None]
+        p = np.broadcast_to(np.eye(num_groups, dtype=x.dtype), s.shape)
+        for _ in range(T):
+            p = np.float32(1.5) * p - np.float32(0.5) * p @ p @ p @ (s / trace)
+        y, along = (p @ c / np.sqrt(trace)).reshape(x.shape), (1, -1) + (1,) * (x.ndim - 2)
+        y = y if gamma is None else y * gamma.reshape(along)
+        return y if beta is None else y + beta.reshape(along)
+
+    kernel = Candidate(_iterated if norm == "orthogonal_newton_iteration" else grouped, dtypes=("float32",))
+    session = Session(kernel, norm)
+    found = session.examine([case for case in session.cases() if case.stratum in ("ordinary", "options")]).findings
+    assert [f.message for group in found.values() for f in group if not f.ok] == []
+    wrong = Candidate(lambda *a, T=5, **k: kernel.forward(*a, T=T - 1, **k), parameters=PARAMETERS[norm], dtypes=("float32",))
+    assert not check(wrong, norm, quick=True).passed
