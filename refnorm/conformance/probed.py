@@ -6,7 +6,7 @@ gradient of a row of one entry, which is the difference of two equal terms, is a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,7 @@ class Probed:
     @cached_property
     def _derived(self) -> Any:
         """What is lost besides, and shows in no noise on the inputs: `y` and `gradients`; None where nothing is."""
-        return colored(self.e) or orthogonalized(self.e)
+        return colored(self.e) or orthogonalized(self.e) or saturated(self.e)
 
     def y(self, value: np.ndarray) -> Expected:
         bound, derived = self._all[1][0], self._derived
@@ -94,6 +94,35 @@ class Probed:
             "d" + name: self._expected(value, bound, "dx" if name == first else "grads")
             for (name, value), bound in zip(values.items(), bounds, strict=True)
         }
+
+
+def saturated(e: Expectation) -> Saturated | None:
+    """None where no sigmoid is differentiated."""
+    return Saturated(e) if e.case.norm == "evo_norm_s0" and e.case.x.size else None
+
+
+class Saturated:
+    """Of y = gamma xhat + beta, xhat = x t / s, t = sigmoid(v x): 1 - t is off by 4 u, however little it is.
+
+    t (1 - t) = dt/d(v x) is a term of dx, times g v x / s, and of dv, times g x^2 / s: they are off by 4 u |g v xhat| and by
+    the sum of 4 u |g x xhat|, g = gamma dy: exp, sum, quotient and difference.  Noise on x moves them by their own size alone.
+    """
+
+    def __init__(self, e: Expectation) -> None:
+        given = {name: e.arguments[name] for name in ("gamma", "v")}
+        x, self.axis = e.case.x.astype(float), e.case.channel_axis % e.case.x.ndim
+        along = [-1 if axis == self.axis else 1 for axis in range(x.ndim)]
+        gamma, self.v = (1.0 if a is None else np.abs(np.reshape(a, along)) for a in given.values())
+        with np.errstate(all="ignore"):
+            xhat = np.asarray(e.method.compute(**{**e.arguments, "gamma": None, "beta": None})[0], float)
+        self.size, self.x = 4 * e.case.arithmetic.u * gamma * np.abs(e.case.dy.astype(float) * xhat), np.abs(x)
+
+    def y(self) -> float:
+        return 0.0
+
+    def gradients(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        others = tuple(axis for axis in range(self.x.ndim) if axis != self.axis)
+        return {"x": self.v * self.size, "v": (self.size * self.x).sum(axis=others)}
 
 
 def _count(saved: Any) -> int:

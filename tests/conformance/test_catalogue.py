@@ -13,7 +13,7 @@ from refnorm.conformance.conventions import convention_of
 from refnorm.conformance.expected import Expectation
 from refnorm.conformance.session import Session
 from refnorm.conformance.shapes import has_rows
-from refnorm.conformance.strata_examples import spectra
+from refnorm.conformance.strata_examples import magnitudes, spectra
 from refnorm.conformance.tolerance_arithmetic import Arithmetic
 
 
@@ -177,4 +177,21 @@ def test_a_coloring_s_gradient_may_lose_what_the_condition_of_its_covariance_say
         exact, found = (_colored_backwards(*(a.astype(t) for a in (z, dy, gamma)), eps) for t in (float, np.float32))
         assert np.allclose(part.merge(exact), dx.value, rtol=1e-6) and found.dtype == np.float32
         assert np.all(np.abs(part.merge(found) - dx.value) <= dx.bound), case.label
+    assert cases
+
+
+def test_a_sigmoid_in_float32_may_be_1():
+    as_it_is = Candidate(lambda x, gamma, beta, v, *, num_groups, eps: x, dtypes=("float32",))
+    drawn = Session(as_it_is, "evo_norm_s0")
+    cases = [c for c in magnitudes(drawn.plan(drawn.main)) if c and "values of 30" in c.label and c.x.ndim == 2]
+    for case in cases:
+        e = Expectation(case, "paper")
+        with np.errstate(over="ignore"):
+            x, v, right = case.x, case.arguments["v"], e.gradients()
+            t = 1 / (1 + np.exp(-v * x))
+        assert t.dtype == np.float32
+        std = np.repeat(e.computed[1].std.reshape(len(x), -1), x.shape[1] // case.arguments["num_groups"], axis=1)
+        terms = case.dy * case.arguments["gamma"] * np.square(x.astype(float)) / std
+        found, exact = (np.sum(terms * slope, axis=0) for slope in (t * (1 - t), 1 / (2 + 2 * np.cosh(v.astype(float) * x))))
+        assert np.allclose(exact, right["dv"].value, rtol=1e-6) and np.all(np.abs(found - exact) <= right["dv"].bound)
     assert cases
