@@ -252,11 +252,11 @@ class TestJax:
     @pytest.mark.parametrize("jit", [True, False])
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     def test_values_and_gradients(self, jax, jit, dtype):
-        """Parameters in another order and under other names come back in the contract's."""
+        """Of a function that has parameters in another order and under other names, as they were given."""
         x, gamma, beta, dy = (drawn(*s, dtype=dtype) for s in ((6, 3), (3,), (3,), (6, 3)))
         mean, var = drawn(3, dtype=dtype), np.ones(3, dtype)
         judged = self.candidate(jax, jit=jit, traced=("eps",))
-        given = {"x": x, "beta": beta, "gamma": gamma, "running_mean": mean, "running_var": var}
+        given = {"x": x, "gamma": gamma, "beta": beta, "running_mean": mean, "running_var": var}
         (y, running_mean, _), saved = judged.forward(**given, momentum=0.25, eps=1e-3, training=True)
         before = refnorm.batch_norm.state(mean, var)
         right, cache, state = refnorm.batch_norm.forward(x, gamma, beta, eps=1e-3, momentum=0.25, state=before)
@@ -287,13 +287,17 @@ class TestJax:
             judged.backward(y, saved)
         assert len(traces) == once == 2         # the shape of y, and y with its gradients: nothing is left to the calls
 
-    def test_arrays_under_names_of_their_own_stand_in_the_contracts_order(self, jax):
-        def affine(t, p, q, *, eps):
-            return t * p + q + 0 * eps
+    def test_arrays_under_names_of_their_own_keep_the_order_of_the_norm(self, jax):
+        def shrunk(z, slope, scale, shift, *, eps):
+            return jax.numpy.tanh(slope * z) * scale + shift + 0 * eps
 
-        x, gamma, beta = drawn(2, 3), drawn(3), drawn(3)
-        y, _ = Candidate.from_jax(affine, traced=("eps",)).forward(beta=beta, gamma=gamma, x=x, eps=1e-5)
-        np.testing.assert_allclose(y, x * gamma + beta, rtol=1e-6)
+        given = {"x": drawn(4, 3), "alpha": np.array(0.5, np.float32), "gamma": drawn(3), "beta": drawn(3)}
+        judged, near = Candidate.from_jax(shrunk, traced=("eps",)), {"rtol": 1e-4, "atol": 1e-5}
+        y, saved = judged.forward(**given, eps=1e-5)
+        right, cache = refnorm.dynamic_tanh.forward(*given.values())
+        np.testing.assert_allclose(y, right, **near)
+        for found, wanted in zip(judged.backward(y, saved), refnorm.dynamic_tanh.backward(right, cache), strict=True):
+            np.testing.assert_allclose(found, wanted, **near)
 
     def test_jitted_and_custom_vjp(self, jax):
         """Both are judged as any function; a custom gradient that is wrong is seen in the gradient alone."""

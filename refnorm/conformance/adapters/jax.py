@@ -38,6 +38,7 @@ def candidate(target: Callable[..., Any], *, jit: bool = True, traced: Sequence[
     run = jitted or function.pulled
 
     def forward(**arguments: Any) -> tuple[Any, Any]:
+        function.bind(arguments)
         with _precision(arguments):
             y, pull, more = run(*_split(arguments))
             outputs = tuple(np.asarray(a) if isinstance(a, jax.Array) else a for a in (y, *more))
@@ -51,6 +52,7 @@ def candidate(target: Callable[..., Any], *, jit: bool = True, traced: Sequence[
 
     def prepare(**arguments: Any) -> None:
         assert jitted is not None
+        function.bind(arguments)
         with _precision(arguments):
             jitted.of(*_split(arguments))
 
@@ -65,17 +67,20 @@ class Function:
 
     def __init__(self, target: Callable[..., Any], traced: frozenset[str]) -> None:
         self.target, self.signature, self.traced = target, inspect.signature(target), traced
-        self.bindings: dict[tuple[str, ...], Binding] = {}
+        self.bindings: dict[frozenset[str], Binding] = {}
+
+    def bind(self, arguments: Given) -> None:
+        """How arguments of these names are passed: arrays in the order in which they come, which JAX's dicts do not keep."""
+        if frozenset(arguments) in self.bindings:
+            return
+        found = [n for n, a in arguments.items() if isinstance(a, np.ndarray) or (a is None and n in ARRAYS)]
+        arrays = tuple(n for n in found if n not in self.traced)
+        options = tuple(n for n in arguments if n not in arrays)
+        self.bindings[frozenset(arguments)] = read(self.target, 0, arrays, options, None, DERIVED)
 
     def __call__(self, given: Given) -> tuple[Any, tuple[Any, ...]]:
         """y, and what else is returned."""
-        key = tuple(given)
-        if key not in self.bindings:
-            found = {n for n, a in given.items() if isinstance(a, jax.Array) or (a is None and n in ARRAYS)} - self.traced
-            arrays = tuple(sorted(found, key=lambda n: (ARRAYS.index(n) if n in ARRAYS else len(ARRAYS), n)))
-            options = tuple(n for n in given if n not in found)
-            self.bindings[key] = read(self.target, 0, arrays, options, None, DERIVED)
-        returned = self.bindings[key].call(self.target, (), given)
+        returned = self.bindings[frozenset(given)].call(self.target, (), given)
         return (returned[0], tuple(returned[1:])) if isinstance(returned, tuple | list) else (returned, ())
 
     def pulled(self, leaves: Given, rest: Given) -> tuple[Any, Callable[..., Any], tuple[Any, ...]]:
