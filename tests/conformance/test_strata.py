@@ -32,6 +32,13 @@ def test_every_stratum_has_cases_and_draws_them_again(norm: str) -> None:
     assert not np.array_equal(first[0].x, other[0].x)
 
 
+@pytest.mark.parametrize("norm", SEVEN)
+def test_axes_of_one_length_are_tried_at_every_rank(norm: str) -> None:
+    """Also by --quick: where H is C, a kernel that guesses its axis by the length of gamma takes the wrong one."""
+    squares = {c.x.ndim for c in cases(plan(norm), quick=True) if c.x.ndim > 1 and set(c.x.shape) == {4}}
+    assert squares >= {3, 4}
+
+
 def test_what_the_contract_lists() -> None:
     found = list(cases(plan("layer_norm")))
     lengths = {c.x.shape[-1] for c in found if c.stratum == "lengths"}
