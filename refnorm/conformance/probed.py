@@ -14,6 +14,7 @@ import numpy as np
 
 from . import tolerance
 from .rows import Expected
+from .tolerance_arithmetic import FORMATS
 from .whitened import colored, orthogonalized
 
 if TYPE_CHECKING:
@@ -102,23 +103,28 @@ def saturated(e: Expectation) -> Saturated | None:
 
 
 class Saturated:
-    """Of y = gamma xhat + beta, xhat = x t / s, t = sigmoid(v x): 1 - t is off by 4 u, however little it is.
+    """Of y = gamma xhat + beta, xhat = x t / s, t = sigmoid(v x): 1 - t is off by 4 u, t by the least normal number, to which
+    it may be flushed and below which exp(-v x) overflows; however little they are.  Noise on x moves them by their own size.
 
-    t (1 - t) = dt/d(v x) is a term of dx, times g v x / s, and of dv, times g x^2 / s: they are off by 4 u |g v xhat| and by
-    the sum of 4 u |g x xhat|, g = gamma dy: exp, sum, quotient and difference.  Noise on x moves them by their own size alone.
+    t (1 - t) = dt/d(v x) is a term of dx, times g v x / s, and of dv, times g x^2 / s, g = gamma dy: they are off by |v| and by
+    the sum of |x| times e = |g| (4 u |xhat| + 2 least |x| / s), exp, sum, quotient and difference; y by 2 least |gamma x| / s.
     """
 
     def __init__(self, e: Expectation) -> None:
-        given = {name: e.arguments[name] for name in ("gamma", "v")}
-        x, self.axis = e.case.x.astype(float), e.case.channel_axis % e.case.x.ndim
+        x, self.axis, a = e.case.x.astype(float), e.case.channel_axis % e.case.x.ndim, e.case.arithmetic
         along = [-1 if axis == self.axis else 1 for axis in range(x.ndim)]
-        gamma, self.v = (1.0 if a is None else np.abs(np.reshape(a, along)) for a in given.values())
+        gamma, self.v = (1.0 if v is None else np.abs(np.reshape(v, along)) for v in (e.arguments["gamma"], e.arguments["v"]))
+        bare = {**e.arguments, "gamma": None, "beta": None}
         with np.errstate(all="ignore"):
-            xhat = np.asarray(e.method.compute(**{**e.arguments, "gamma": None, "beta": None})[0], float)
-        self.size, self.x = 4 * e.case.arithmetic.u * gamma * np.abs(e.case.dy.astype(float) * xhat), np.abs(x)
+            xhat, half = (  # where v is 0, t is 1 / 2
+                np.abs(np.asarray(e.method.compute(**{**bare, "v": v})[0], float))
+                for v in (e.arguments["v"], np.zeros(x.shape[self.axis]))
+            )
+        self.flushed = 4 * FORMATS[a.compute].normal * gamma * half
+        self.size, self.x = np.abs(e.case.dy.astype(float)) * (4 * a.u * gamma * xhat + self.flushed), np.abs(x)
 
-    def y(self) -> float:
-        return 0.0
+    def y(self) -> np.ndarray:
+        return self.flushed
 
     def gradients(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         others = tuple(axis for axis in range(self.x.ndim) if axis != self.axis)

@@ -195,3 +195,14 @@ def test_a_sigmoid_in_float32_may_be_1():
         found, exact = (np.sum(terms * slope, axis=0) for slope in (t * (1 - t), 1 / (2 + 2 * np.cosh(v.astype(float) * x))))
         assert np.allclose(exact, right["dv"].value, rtol=1e-6) and np.all(np.abs(found - exact) <= right["dv"].bound)
     assert cases
+
+
+def test_a_sigmoid_in_float32_may_be_0():
+    """exp(97) overflows; the slope that is lost is 1e-38 of x^2 / s."""
+    x, v = np.full((1, 4), 100, np.float32), np.array([0.86, 2.1, -0.77, -0.97], np.float32)
+    given = {"x": x, "gamma": np.ones(4, np.float32), "beta": None, "v": v, "num_groups": 2, "eps": 1e-5}
+    case = Case("evo_norm_s0", "offset rows", "", given, np.float32([[0, 0, 0, 1]]), Arithmetic.of("float32"))
+    e = Expectation(case, "paper")
+    y, dv = e.outputs()["y"], e.gradients()["dv"]
+    assert 0 < dv.value[3] <= dv.bound[3] < 1e-30 and y.value[0, 3] <= y.bound[0, 3] < 1e-30
+    assert np.all(y.bound[0, :2] < 0.01 * y.value[0, :2])
