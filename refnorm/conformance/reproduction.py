@@ -80,7 +80,7 @@ class _Call:
     """The call as the kit makes it, in source."""
 
     def __init__(self, finding: Finding, candidate: Candidate) -> None:
-        from .trial import Caller
+        from .caller import Caller
 
         self.case, self.candidate, self.caller = finding.case, candidate, Caller(candidate)
 

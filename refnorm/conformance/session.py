@@ -12,6 +12,7 @@ import numpy as np
 from refnorm.anatomy.method import Method
 
 from . import ranks, strata, strata_examples, values
+from .caller import PATIENCE, Caller
 from .candidate import Candidate, Unusable
 from .cases import Case
 from .conventions import convention_of, method_named
@@ -23,7 +24,7 @@ from .plan import Plan
 from .shapes import has_rows
 from .taken import Taken
 from .tolerance_arithmetic import NAMES, Arithmetic
-from .trial import PATIENCE, Caller, Trial
+from .trial import Trial
 
 Progress = Callable[[int, int, str], None]
 

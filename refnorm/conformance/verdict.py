@@ -12,6 +12,7 @@ import numpy as np
 
 from . import arithmetic_class
 from .adapters.bare import as_it_is_called
+from .caller import PATIENCE
 from .candidate import Candidate, Unusable, as_candidate, load_candidate
 from .checks import CHECKS, Check
 from .diagnosis import explain
@@ -22,7 +23,6 @@ from .records import read_failures
 from .report import Failure, Report
 from .search import minimize
 from .session import Progress, Session
-from .trial import PATIENCE
 
 NUMERIC = tuple(s for s, group in GROUP_OF.items() if group in ("numerics", "size", "real"))
 Modes = dict[tuple[str, str], str]

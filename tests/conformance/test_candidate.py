@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from refnorm.conformance import Candidate, Unusable, check, fused, load_candidate
-from refnorm.conformance import trial as trial_module
+from refnorm.conformance import caller as caller_module
+from refnorm.conformance.caller import Caller
 from refnorm.conformance.deadline import Hangs
 from refnorm.conformance.session import Session
-from refnorm.conformance.trial import Caller
 
 from .kernels import candidate
 
@@ -434,7 +434,7 @@ def test_a_machine_that_stands_still_for_once_is_no_hang(silences: int, monkeypa
         running_mean += 1
         return x
 
-    monkeypatch.setattr(trial_module, "within", within)
+    monkeypatch.setattr(caller_module, "within", within)
     stands_still = Candidate(forward, mutates=("running_mean", "running_var"), dtypes=("float32",))
     case = Session(stands_still, "batch_norm").blank
     trial = Caller(stands_still).forward(case)

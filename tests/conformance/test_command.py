@@ -15,12 +15,12 @@ import pytest
 
 from refnorm.conformance import Unusable, check
 from refnorm.conformance.adapters.command import candidate
+from refnorm.conformance.caller import Caller
 from refnorm.conformance.conventions import method_named
 from refnorm.conformance.expected import Expectation
 from refnorm.conformance.plan import Plan
 from refnorm.conformance.tolerance_arithmetic import Arithmetic
 from refnorm.conformance.tolerance_verdict import compare
-from refnorm.conformance.trial import Caller
 from refnorm.conformance.values import ordinary
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "c"

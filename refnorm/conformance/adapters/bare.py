@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import fields
 
+from ..caller import Caller
 from ..candidate import Candidate
 from ..session import Session
-from ..trial import Caller
 
 OWN = ("forward", "backward", "saves", "convert", "by_name", "prepare")
 """What the adapter sets; all else is passed on."""
